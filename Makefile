@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Tidemark's only makefile. Each directory says in its objs.mk which objects it gives; everything
+# else (flags, rules, variants, packages) is here.
+#
+# Two stages. The goals of `make help` first run tests/tools/deps.sh, which installs the packages
+# that are missing, and then call this file again with STAGE=2. Nothing at parse time needs a
+# tool that a bare Debian 12 plus `make` does not have.
+#
+# Variants live side by side in one O=: the image is $(O)/tidemark$(VARIANT).img, where VARIANT is
+# empty for the release build, -debug for DEBUG=1, -test for TEST=1, -debug-test for both.
+
+ARCH  ?= arm64
+DEBUG ?= 0
+TEST  ?= 0
+O     ?= build
+# Downloads and newlib. Shared by all O=, never removed by `clean`.
+CACHE ?= build/cache
+# Debian's python3, not another one that comes first in PATH: pexpect and pytest live there.
+PYTHON ?= /usr/bin/python3
+OPT   ?= -O2
+
+MAKEFLAGS += --no-builtin-rules --no-builtin-variables --no-print-directory
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+FRONT_GOALS := all hyp guests modules run test check soak bench bench-diff lint sdk config-check \
+	host-tests newlib
+.PHONY: help packages deps clean distclean FORCE $(FRONT_GOALS)
+
+# ------------------------------------------------------------------------------------------------
+# Stage 1: help, clean, packages
+# ------------------------------------------------------------------------------------------------
+ifneq ($(STAGE),2)
+
+help:
+	@echo 'make all           release image, debug image, guests and the module archive'
+	@echo 'make hyp           the hypervisor image only: $$(O)/tidemark.img (DEBUG=1: -debug, TEST=1: -test)'
+	@echo 'make guests        the guest programs of guests/*: $$(O)/guests/<name>.elf and .bin'
+	@echo 'make run           boot it under QEMU with Debian Linux, live snapshot, destroy, restore'
+	@echo 'make check         quick: builds, host tests under sanitizers, lint (every commit)'
+	@echo 'make test          check + all emulated rows; last line "N passed, M failed"'
+	@echo 'make soak          rows that take longer than make test allows'
+	@echo 'make bench         operation costs under icount: table and $$(O)/bench.json'
+	@echo 'make bench-diff    compare $$(O)/bench.json with BASE=<file>'
+	@echo 'make lint          layers, headers, ELF segments, sizes, static analysis'
+	@echo 'make config-check  check a VM configuration on the host: CONFIG=<file.dts>'
+	@echo 'make sdk           headers, library and linker script to build a guest: $$(O)/sdk'
+	@echo 'make deps          install missing Debian packages, unpack the arm64 ones, build newlib'
+	@echo 'make clean         remove $$(O), keep downloads and newlib'
+	@echo 'make distclean     remove downloads and newlib too'
+	@echo
+	@echo 'variables: ARCH=arm64 DEBUG=0|1 TEST=0|1 O=build CACHE=build/cache V=1'
+	@echo 'of run:    GUEST=<Image or ELF> BOOTARGS= MEM=<MiB> CPUS=<vCPUs> NCPUS=<physical CPUs>'
+	@echo '           CPU=max|cortex-a72|cortex-a53 GIC=3|2 BOOT=kernel|u-boot LOSE=1 INTERACTIVE=1'
+	@echo '           TIMEOUT=<seconds> SEED=<n>'
+
+# A sub-make of its own gets all CPUs unless the user chose a -j.
+JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
+
+packages:
+	@tests/tools/deps.sh
+
+$(filter-out bench-diff,$(FRONT_GOALS)) deps: packages
+	@+$(MAKE) $(JOBS) STAGE=2 $@
+
+bench-diff:
+	@$(PYTHON) tests/tools/bench.py diff $(BASE) $(O)/bench.json
+
+clean:
+	@if [ -d '$(O)' ]; then find '$(O)' -mindepth 1 -maxdepth 1 ! -name cache -exec rm -rf {} +; fi
+
+distclean: clean
+	@rm -rf '$(CACHE)' '$(O)'
+
+else
+# ------------------------------------------------------------------------------------------------
+# Stage 2: the build
+# ------------------------------------------------------------------------------------------------
+ifeq ($(ARCH),x86)
+$(error ARCH=x86: not yet; this tree builds ARCH=arm64)
+endif
+ifneq ($(ARCH),arm64)
+$(error ARCH=$(ARCH): unknown; choose ARCH=arm64)
+endif
+ifeq ($(filter 0 1,$(DEBUG)),)
+$(error DEBUG=$(DEBUG): choose 0 or 1)
+endif
+ifeq ($(filter 0 1,$(TEST)),)
+$(error TEST=$(TEST): choose 0 or 1)
+endif
+
+ifeq ($(V),1)
+Q :=
+say := @:
+else
+Q := @
+say := @printf '  %-8s %s\n'
+endif
+
+VARIANT := $(if $(filter 1,$(DEBUG)),-debug)$(if $(filter 1,$(TEST)),-test)
+OBJ     := $(O)/obj/$(ARCH)$(if $(VARIANT),$(VARIANT),-release)
+IMG     := $(O)/tidemark$(VARIANT).img
+ELF     := $(O)/tidemark$(VARIANT).elf
+
+TRIPLE_arm64 := aarch64-none-elf
+TRIPLE   := $(TRIPLE_$(ARCH))
+CC       := clang --target=$(TRIPLE)
+LD       := ld.lld
+AR       := llvm-ar
+OBJCOPY  := llvm-objcopy
+NM       := llvm-nm
+HOSTCC   := clang
+
+SYSROOT  := $(CACHE)/arm64
+NEWLIB   := $(CACHE)/newlib-$(ARCH)
+UNPACKED := $(SYSROOT)/.stamp
+NEWLIB_STAMP := $(NEWLIB)/.stamp
+
+WARN := -Wall -Wextra -Werror -Wconversion -Wshadow -Wundef -Wvla -Wmissing-prototypes \
+	-Wstrict-prototypes -Wimplicit-fallthrough
+
+# --- package contents and newlib ----------------------------------------------------------------
+$(UNPACKED): tests/tools/unpack_arm64.sh
+	@mkdir -p $(CACHE) && flock $(CACHE)/.lock tests/tools/unpack_arm64.sh $(SYSROOT)
+
+$(NEWLIB_STAMP): tests/tools/newlib.sh
+	@mkdir -p $(CACHE) && flock $(CACHE)/.lock tests/tools/newlib.sh $(ARCH) $(NEWLIB)
+
+newlib: $(NEWLIB_STAMP)
+deps: $(NEWLIB_STAMP) $(UNPACKED)
+
+# --- hypervisor ---------------------------------------------------------------------------------
+hyp-objs-y :=
+include hyp/objs.mk arch/$(ARCH)/objs.mk drivers/objs.mk boot/objs.mk boot/$(ARCH)/objs.mk
+
+ARCHFLAGS_arm64 := -mgeneral-regs-only -mstrict-align -march=armv8-a
+HYP_INC := -I hyp/public -I hyp/include -I arch/$(ARCH)/include
+HYP_DEF := -DDEBUG=$(DEBUG) -DTM_TEST_BUILD=$(TEST)
+HYP_COMMON := $(ARCHFLAGS_$(ARCH)) -ffreestanding -fno-pic -fno-common -g -MMD -MP $(HYP_DEF) $(HYP_INC)
+HYP_CFLAGS := -std=c11 $(OPT) $(WARN) $(HYP_COMMON) -fno-omit-frame-pointer \
+	-fstack-protector-strong -ffunction-sections -fdata-sections \
+	-fno-asynchronous-unwind-tables -fno-unwind-tables -fno-strict-aliasing \
+	-isystem boot/include -isystem $(SYSROOT)/usr/include
+ifeq ($(DEBUG),1)
+HYP_CFLAGS += -fsanitize=undefined -fsanitize-trap=undefined
+endif
+# An objs.mk may add flags for one object: cflags-boot/arm64/early.o := -fno-stack-protector
+
+HYP_OBJS := $(addprefix $(OBJ)/,$(hyp-objs-y))
+LIBFDT   := $(SYSROOT)/usr/lib/aarch64-linux-gnu/libfdt.a
+
+$(OBJ)/%.o: %.c Makefile | $(UNPACKED)
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HYP_CFLAGS) $(cflags-$*.o) -c $< -o $@
+
+# Assembly keeps its suffix, so that fpu.c and fpu.S may stand side by side.
+$(OBJ)/%.S.o: %.S Makefile | $(UNPACKED)
+	$(say) AS $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HYP_COMMON) -D__ASSEMBLER__=1 $(cflags-$*.S.o) -c $< -o $@
+
+$(OBJ)/hyp.lds: linker/hyp.lds.S Makefile
+	@mkdir -p $(@D)
+	$(Q)$(CC) -E -P -x assembler-with-cpp -MMD -MP -MT $@ -MF $@.d $(HYP_DEF) $(HYP_INC) $< -o $@
+
+HYP_LDFLAGS := -nostdlib -static -T $(OBJ)/hyp.lds --gc-sections --orphan-handling=error \
+	--build-id=none -z noexecstack -z max-page-size=4096 -z norelro
+
+# Two links: the first with an empty symbol table, whose addresses fill the second. The table is
+# the tail of .rodata, behind every function, so none of them moves; symtab.py compares to be sure.
+$(ELF): $(HYP_OBJS) $(OBJ)/hyp.lds tests/tools/symtab.py $(UNPACKED)
+	$(say) LD $@
+	$(Q)$(PYTHON) tests/tools/symtab.py empty > $(OBJ)/symtab0.S
+	$(Q)$(CC) -c $(OBJ)/symtab0.S -o $(OBJ)/symtab0.o
+	$(Q)$(LD) $(HYP_LDFLAGS) $(HYP_OBJS) $(OBJ)/symtab0.o $(LIBFDT) -o $(OBJ)/pass1.elf
+	$(Q)$(NM) -n $(OBJ)/pass1.elf > $(OBJ)/pass1.nm
+	$(Q)$(PYTHON) tests/tools/symtab.py make $(OBJ)/pass1.nm > $(OBJ)/symtab1.S
+	$(Q)$(CC) -c $(OBJ)/symtab1.S -o $(OBJ)/symtab1.o
+	$(Q)$(LD) $(HYP_LDFLAGS) -Map=$(OBJ)/tidemark.map $(HYP_OBJS) $(OBJ)/symtab1.o $(LIBFDT) -o $@
+	$(Q)$(NM) -n $@ > $(OBJ)/pass2.nm
+	$(Q)$(PYTHON) tests/tools/symtab.py compare $(OBJ)/pass1.nm $(OBJ)/pass2.nm
+
+$(IMG): $(ELF)
+	$(Q)$(OBJCOPY) -O binary $< $@
+	$(say) IMAGE "$@ ($$(wc -c < $@) bytes)"
+
+hyp: $(IMG)
+
+-include $(HYP_OBJS:.o=.d) $(OBJ)/hyp.lds.d
+
+# --- guests -------------------------------------------------------------------------------------
+# Every guest is a static PIE behind an arm64 Image header: it runs wherever it is loaded.
+GUEST_NAMES := $(filter-out lib,$(patsubst guests/%/objs.mk,%,$(wildcard guests/*/objs.mk)))
+include guests/lib/objs.mk $(GUEST_NAMES:%=guests/%/objs.mk)
+# A directory without sources yet is no guest yet.
+GUEST_NAMES := $(foreach g,$(GUEST_NAMES),$(if $(strip $($(g)-objs-y)),$(g)))
+
+GOBJ := $(O)/obj/$(ARCH)-guests
+GUEST_ARCH_arm64 := -mstrict-align -march=armv8-a
+GUEST_COMMON := $(GUEST_ARCH_$(ARCH)) -ffreestanding -fpie -fvisibility=hidden -g -MMD -MP \
+	-I hyp/public -I guests/lib/include
+GUEST_CFLAGS := -std=c11 -O2 $(WARN) $(GUEST_COMMON) -fno-common -fno-omit-frame-pointer \
+	-ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables \
+	-isystem $(NEWLIB)/include
+GUEST_LIB := $(O)/guests/libtidemark-guest.a
+GUEST_LDS := $(O)/guests/guest.lds
+GUEST_LDFLAGS := -nostdlib -pie --no-dynamic-linker -Bsymbolic -z text -z noexecstack -z norelro \
+	-z max-page-size=4096 --gc-sections --build-id=none -u _start --hash-style=sysv
+
+$(GOBJ)/%.o: %.c Makefile | $(NEWLIB_STAMP)
+	$(say) GUESTCC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GUEST_CFLAGS) $(cflags-$*.o) -c $< -o $@
+
+$(GOBJ)/%.S.o: %.S Makefile | $(NEWLIB_STAMP)
+	$(say) GUESTAS $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GUEST_COMMON) -D__ASSEMBLER__=1 -c $< -o $@
+
+$(GUEST_LIB): $(addprefix $(GOBJ)/,$(lib-objs-y))
+	@mkdir -p $(@D) && rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(GUEST_LDS): linker/guest.lds.S Makefile
+	@mkdir -p $(@D)
+	$(Q)$(CC) -E -P -x assembler-with-cpp $< -o $@
+
+define guest_rules
+$(O)/guests/$(1).elf: $(addprefix $(GOBJ)/,$($(1)-objs-y)) $(GUEST_LIB) $(GUEST_LDS) $(NEWLIB_STAMP)
+	$$(say) GUESTLD $$@
+	$$(Q)$(LD) $(GUEST_LDFLAGS) -T $(GUEST_LDS) $(addprefix $(GOBJ)/,$($(1)-objs-y)) \
+		$($(1)-ldflags-y) --start-group $(GUEST_LIB) $(NEWLIB)/lib/libc.a --end-group -o $$@
+endef
+$(foreach g,$(GUEST_NAMES),$(eval $(call guest_rules,$(g))))
+
+$(O)/guests/%.bin: $(O)/guests/%.elf
+	$(Q)$(OBJCOPY) -O binary $< $@
+
+GUEST_BINS := $(GUEST_NAMES:%=$(O)/guests/%.bin)
+guests: $(GUEST_BINS)
+-include $(patsubst %.o,$(GOBJ)/%.d,$(lib-objs-y) $(foreach g,$(GUEST_NAMES),$($(g)-objs-y)))
+
+# --- module archive -----------------------------------------------------------------------------
+LINUX_IMAGE := $(SYSROOT)/linux.img
+INITRAMFS   := $(O)/initramfs.cpio
+CONFIG      ?= boot/config/default.dts
+MKCPIO      := $(PYTHON) tests/tools/mkcpio.py
+
+$(INITRAMFS): guests/linux/init tests/tools/mkcpio.py $(UNPACKED)
+	$(say) CPIO $@
+	$(Q)$(MKCPIO) -o $@ --dir bin --dir proc --dir sys --dir dev --dir tmp --dir run \
+		--node dev/console=5:1:600 --node dev/null=1:3:666 \
+		--file bin/busybox=$(SYSROOT)/bin/busybox:755 --symlink bin/sh=busybox \
+		--file init=guests/linux/init:755
+
+# The archive is described by the configuration: modules.py reads the image names in it.
+$(O)/modules.cpio: $(CONFIG) $(GUEST_BINS) $(INITRAMFS) tests/tools/modules.py tests/tools/mkcpio.py
+	$(say) MODULES $@
+	$(Q)$(PYTHON) tests/tools/modules.py --build $(O) --sysroot $(SYSROOT) -o $@ $(CONFIG)
+
+modules: $(O)/modules.cpio
+
+all: $(GUEST_BINS) $(INITRAMFS)
+	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
+	@+$(MAKE) STAGE=2 DEBUG=1 TEST=0 hyp
+	$(Q)if [ -e $(CONFIG) ]; then $(MAKE) STAGE=2 modules; fi
+
+# --- host tests ---------------------------------------------------------------------------------
+# One program per tests/host/test_*.c. A comment line in the test names what it is linked with:
+#   // LINK: hyp/pgtable.c arch/arm64/stage2_format.c      files, relative to the top
+#   // LINK: core                                          all of hyp/*.c and tests/host/fake*.c
+#   // FLAGS: -DX=1                                        extra flags for the test file only
+# Each runs under ASan+UBSan; test_ring* under TSan as well.
+HOST_TESTS := $(patsubst tests/host/%.c,%,$(wildcard tests/host/test_*.c))
+HOST_TSAN  := $(filter test_ring%,$(HOST_TESTS))
+HOST_FAKES := $(wildcard tests/host/fake*.c)
+# string.c defines memcpy and friends; on the host those are libc's.
+HOST_CORE  := $(filter-out hyp/string.c,$(wildcard hyp/*.c)) $(HOST_FAKES)
+HOST_INC   := -I tests/host/include -I hyp/public -I hyp/include -I tests/host -I .
+HOST_CFLAGS := -std=gnu11 -g -O1 $(WARN) -fno-omit-frame-pointer -fno-strict-aliasing \
+	-ffunction-sections -fdata-sections -fno-common -MMD -MP -pthread \
+	-DDEBUG=1 -DTM_TEST_BUILD=1 -DTM_HOST_TEST=1 $(HOST_INC)
+SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
+SAN_tsan := -fsanitize=thread
+
+host_link = $(shell sed -n 's,^// LINK: *,,p' tests/host/$(1).c)
+host_srcs = $(sort tests/host/$(1).c $(foreach w,$(call host_link,$(1)),$(if $(filter core,$(w)),$(HOST_CORE),$(w))))
+host_flags = $(shell sed -n 's,^// FLAGS: *,,p' tests/host/$(1).c)
+
+define host_sanitizer_rules
+$(O)/host/$(1)/%.o: %.c Makefile
+	$$(say) HOSTCC '$$< [$(1)]'
+	@mkdir -p $$(@D)
+	$$(Q)$(HOSTCC) $(HOST_CFLAGS) $(SAN_$(1)) $$(hostflags-$$*) -c $$< -o $$@
+endef
+$(foreach s,asan tsan,$(eval $(call host_sanitizer_rules,$(s))))
+
+define host_test_rules
+hostflags-tests/host/$(2) := $(call host_flags,$(2))
+$(O)/host/$(1)/$(2): $(patsubst %.c,$(O)/host/$(1)/%.o,$(call host_srcs,$(2)))
+	$$(Q)$(HOSTCC) $(SAN_$(1)) -pthread -fuse-ld=lld -Wl,--gc-sections $$^ -o $$@
+-include $(patsubst %.c,$(O)/host/$(1)/%.d,$(call host_srcs,$(2)))
+endef
+$(foreach t,$(HOST_TESTS),$(eval $(call host_test_rules,asan,$(t))))
+$(foreach t,$(HOST_TSAN),$(eval $(call host_test_rules,tsan,$(t))))
+HOST_PROGS := $(HOST_TESTS:%=$(O)/host/asan/%) $(HOST_TSAN:%=$(O)/host/tsan/%)
+
+# ONLY=test_foo runs one of them.
+host-tests: $(if $(ONLY),$(O)/host/asan/$(ONLY),$(HOST_PROGS))
+	@rm -rf $(O)/test/host
+	@$(PYTHON) tests/tools/run_host.py $(O)/test/host $^
+
+# config-check: the boot configuration's checker as a host program.
+CONFIG_CHECK := $(wildcard tests/host/config_check.c)
+ifneq ($(CONFIG_CHECK),)
+$(eval $(call host_test_rules,asan,config_check))
+config-check: $(O)/host/asan/config_check
+	@mkdir -p $(O)/config
+	$(Q)dtc -q -I dts -O dtb -o $(O)/config/check.dtb $(CONFIG)
+	$(Q)$(O)/host/asan/config_check $(O)/config/check.dtb
+else
+config-check:
+	@echo 'config-check: tests/host/config_check.c is not there yet' && false
+endif
+
+# --- lint ---------------------------------------------------------------------------------------
+lint: $(IMG)
+	@tests/tools/check_layers.sh
+	@tests/tools/check_size.sh
+	@tests/tools/check_headers.sh '$(CC) $(ARCHFLAGS_$(ARCH))' '$(SYSROOT)/usr/include'
+	@tests/tools/check_elf.sh $(ELF) $(IMG)
+	@tests/tools/analyze.sh '$(CC)' '$(HYP_CFLAGS)' $(O)/lint $(filter %.c,$(hyp-objs-y:.o=.c))
+
+# --- check, test, soak --------------------------------------------------------------------------
+check: guests
+	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
+	@+$(MAKE) STAGE=2 DEBUG=1 TEST=1 hyp
+	@+$(MAKE) STAGE=2 host-tests
+	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 lint
+	@$(PYTHON) tests/tools/count.py --title check $(O)/test/host
+
+# Rows need: release, debug and debug-test images, all guests, the initramfs. EMU_ARGS go to pytest.
+EMU_JOBS ?= $(shell nproc 2>/dev/null || echo 1)
+PYTEST := $(PYTHON) -m pytest -p no:cacheprovider -q --rootdir=tests/emu
+emu-images: guests $(INITRAMFS)
+	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
+	@+$(MAKE) STAGE=2 DEBUG=1 TEST=0 hyp
+	@+$(MAKE) STAGE=2 DEBUG=1 TEST=1 hyp
+.PHONY: emu-images emu-rows
+
+emu-rows: emu-images
+	@rm -f $(O)/test/emu.tap
+	@mkdir -p $(O)/test
+	@TM_BUILD=$(O) TM_SYSROOT=$(SYSROOT) TM_SOAK=$(SOAK) PYTHONDONTWRITEBYTECODE=1 \
+		$(PYTEST) $(if $(filter-out 1,$(EMU_JOBS)),-n $(EMU_JOBS) --dist worksteal) \
+		tests/emu $(EMU_ARGS) </dev/null || true
+
+test:
+	@+$(MAKE) STAGE=2 check
+	@+$(MAKE) STAGE=2 emu-rows
+	@$(PYTHON) tests/tools/count.py $(O)/test/host $(O)/test/emu.tap
+
+soak:
+	@+$(MAKE) STAGE=2 SOAK=1 emu-rows
+	@$(PYTHON) tests/tools/count.py $(O)/test/emu.tap
+
+# --- run, bench, sdk ----------------------------------------------------------------------------
+run: guests $(INITRAMFS) hyp
+	@$(PYTHON) tests/tools/run.py --build $(O) --sysroot $(SYSROOT) --image $(IMG) \
+		$(if $(GUEST),--guest '$(GUEST)') $(if $(BOOTARGS),--bootargs '$(BOOTARGS)') \
+		$(if $(MEM),--mem $(MEM)) $(if $(CPUS),--cpus $(CPUS)) $(if $(NCPUS),--ncpus $(NCPUS)) \
+		$(if $(CPU),--cpu $(CPU)) $(if $(GIC),--gic $(GIC)) $(if $(BOOT),--boot $(BOOT)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
+		$(if $(filter 1,$(LOSE)),--lose) $(if $(filter 1,$(INTERACTIVE)),--interactive)
+
+bench: guests $(INITRAMFS)
+	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
+	@$(PYTHON) tests/tools/bench.py run --build $(O) --sysroot $(SYSROOT)
+
+sdk: guests
+	@tests/tools/sdk.sh $(O) $(NEWLIB) $(GUEST_LIB) $(GUEST_LDS)
+
+endif

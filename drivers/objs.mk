@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+# Wildcards: a new file in this directory is built without touching this list.
+hyp-objs-y += $(patsubst %.c,%.o,$(wildcard drivers/*.c)) $(patsubst %.S,%.S.o,$(wildcard drivers/*.S))
+hyp-objs-y += $(patsubst %.c,%.o,$(wildcard drivers/*/*.c)) $(patsubst %.S,%.S.o,$(wildcard drivers/*/*.S))
