@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Soft timers of a physical CPU: a small sorted list, one hardware deadline. Armed and fired on the
+ * same CPU; a vCPU's timers move with it.
+ */
+#ifndef HYP_HYPTIMER_H
+#define HYP_HYPTIMER_H
+
+#include <hyp/types.h>
+
+struct hyptimer {
+	uint64_t deadline;		/* counter ticks */
+	void (*fn)(struct hyptimer *t);
+	struct hyptimer *next;
+	uint16_t cpu;
+	bool armed;
+};
+
+void hyptimer_arm(struct hyptimer *t, uint64_t deadline);
+void hyptimer_cancel(struct hyptimer *t);
+/* From the timer interrupt: runs what is due, programs the next deadline. */
+void hyptimer_run(void);
+
+#endif

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Per physical CPU a run queue: fixed priorities (0 first), round robin with a slice inside one,
+ * an affinity mask per vCPU. A vCPU alone at its priority gets no tick. No hypervisor threads: the
+ * caller of sched_switch() is the CPU's exit path or its idle loop.
+ */
+#ifndef HYP_SCHED_H
+#define HYP_SCHED_H
+
+#include <hyp/lock.h>
+#include <hyp/types.h>
+
+#define SCHED_PRIOS 8
+
+struct vcpu;
+
+/* One per physical CPU; arch keeps a pointer to it in its CPU-local register. */
+struct pcpu {
+	struct vcpu *current;		/* loaded here, or NULL; at offset 0 for the entry code */
+	uint64_t stack_top;		/* entry code */
+	uint32_t id;
+	uint32_t resched;		/* atomic: leave the fast path */
+	uint64_t hwid;
+	bool online;
+	struct spinlock rq_lock;
+	struct vcpu *head[SCHED_PRIOS], *tail[SCHED_PRIOS];
+	uint32_t queued;
+	uint64_t slice_end;		/* 0: no tick */
+	uint64_t idle_ticks;
+	uint64_t exits;
+	uint64_t tlb_flushes;
+	uint64_t lock_depth;		/* debug: bitmap of held ranks is in lock.c */
+	void *arch;
+};
+
+extern struct pcpu pcpus[];
+extern unsigned pcpu_count;
+struct pcpu *this_pcpu(void);
+
+void sched_init_cpu(struct pcpu *c);
+/* STOPPED/WAITING -> READY on a CPU of its affinity. */
+void sched_ready(struct vcpu *v);
+/*
+ * Called with no lock held when `resched` is set or the current vCPU cannot go on: puts the current
+ * one away, handles its requests, picks the next (idles until there is one), loads it, returns it.
+ */
+struct vcpu *sched_switch(void);
+/* This CPU's timer: slice over, or a vCPU's software timer. From the arch timer interrupt. */
+void sched_timer(void);
+/* Never returns: the CPU's first entry. */
+void sched_start(void) noreturn_fn;
+
+#endif

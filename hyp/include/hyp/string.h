@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The C library functions that freestanding code and libfdt need; hyp/string.c has them. */
+#ifndef HYP_STRING_H
+#define HYP_STRING_H
+
+#include <stddef.h>
+
+void *memcpy(void *restrict d, const void *restrict s, size_t n);
+void *memmove(void *d, const void *s, size_t n);
+void *memset(void *d, int c, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+void *memchr(const void *s, int c, size_t n);
+size_t strlen(const char *s);
+size_t strnlen(const char *s, size_t max);
+int strcmp(const char *a, const char *b);
+int strncmp(const char *a, const char *b, size_t n);
+char *strchr(const char *s, int c);
+char *strrchr(const char *s, int c);
+
+#endif

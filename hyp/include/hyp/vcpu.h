@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A vCPU: states, stops, the run page. State changes under its CPU's run-queue lock (sched.c)
+ * but for `requests`, which anybody may set atomically.
+ */
+#ifndef HYP_VCPU_H
+#define HYP_VCPU_H
+
+#include <abi/vm.h>
+#include <asm/vcpu.h>
+#include <hyp/dirty_ring.h>
+#include <hyp/types.h>
+
+struct vm;
+
+enum vcpu_request {
+	VCPU_REQ_STOP = 1,	/* stop with KICKED */
+	VCPU_REQ_IRQ = 2,	/* interrupt state changed: re-evaluate before entry */
+	VCPU_REQ_PAUSE = 4,	/* the VM's pause count is not 0, or the VM is dying */
+	VCPU_REQ_RESCHED = 8,
+	VCPU_REQ_IMMEDIATE = 16, /* complete the pending MMIO, then stop with KICKED */
+};
+
+struct vcpu {
+	struct arch_vcpu arch;		/* first: the entry code's offsets are from here */
+
+	struct vm *vm;
+	uint16_t id;
+	uint32_t requests;		/* enum vcpu_request, atomic */
+	uint32_t state;			/* enum tm_vcpu_state */
+	bool powered_on;		/* PSCI / INIT-SIPI */
+	bool created;
+	struct tm_run_page *run;	/* never NULL after creation; shared with the manager (I-4) */
+	uint64_t exit_seq;		/* ours; the page's copy is only written */
+	uint32_t reason;		/* of the last stop */
+
+	/* pending MMIO/PIO completion: decoded once, acted upon at the next VCPU_RUN */
+	bool mmio_pending;
+	bool mmio_is_write;
+	uint8_t mmio_len;
+
+	struct dirty_ring ring;
+	uint64_t ring_pages;		/* backing of ring.entries; outlives the vCPU while mapped */
+	uint64_t quota;			/* ~0 = none */
+	bool ring_full_sticky;
+	bool overflow;			/* our copy of TM_RUN_OVERFLOW */
+
+	/* scheduler */
+	struct vcpu *rq_next;
+	bool rq_queued;
+	bool in_guest;			/* written by its CPU only, seq-cst around entry */
+	uint16_t cpu;			/* where it runs or ran last */
+	uint8_t prio;
+	uint64_t affinity;
+	uint64_t slice_ticks;
+	uint64_t slice_left;
+	uint64_t ready_since;		/* for stolen time */
+
+	struct tm_vcpu_stats stats;
+	uint64_t pv_stolen;
+};
+
+/* The vCPU that this physical CPU runs, or NULL. */
+struct vcpu *vcpu_current(void);
+
+int must_check vcpu_create(struct vm *vm, unsigned id);
+/*
+ * Stops the current vCPU with a reason; the union of the run page has been filled by the caller
+ * through vcpu_run_page(). Publishes in the order of abi.md "A stop"; the scheduler then switches.
+ */
+void vcpu_stop(struct vcpu *v, uint32_t reason, int32_t status);
+void vcpu_stop_memory_fault(struct vcpu *v, uint64_t flags, gpa_t a, uint64_t size);
+void vcpu_stop_mmio(struct vcpu *v, gpa_t a, unsigned len, bool write, uint64_t data);
+void vcpu_stop_shutdown(struct vcpu *v, uint32_t type);
+/* WFI / HLT: waits unless an interrupt is pending. */
+void vcpu_wait(struct vcpu *v);
+/* An interrupt became pending for v: wakes it if WAITING, kicks its CPU if in guest mode. Any CPU. */
+void vcpu_irq_kick(struct vcpu *v);
+/* Sets request bits and makes the vCPU notice (wakes or interrupts its CPU). Any CPU. */
+void vcpu_request(struct vcpu *v, uint32_t bits);
+/* Waits until v is out of guest mode, or has left it once since the call. Never waits for itself. */
+void vcpu_wait_out_of_guest(struct vcpu *v);
+/* Sets event bit and rings the doorbell: the ring needs attention, the vCPU goes on (SPILL). */
+void vcpu_event(struct vcpu *v);
+/* PSCI CPU_ON of a powered-off vCPU; -TM_EALREADY when it is on. */
+int must_check vcpu_power_on(struct vcpu *v, uint64_t entry, uint64_t arg);
+/* PSCI CPU_OFF: HALTED stop when it was the last one. */
+void vcpu_power_off(struct vcpu *v);
+
+#endif
