@@ -253,6 +253,7 @@ MKCPIO      := $(PYTHON) tests/tools/mkcpio.py
 
 $(INITRAMFS): guests/linux/init tests/tools/mkcpio.py $(UNPACKED)
 	$(say) CPIO $@
+	@mkdir -p $(@D)
 	$(Q)$(MKCPIO) -o $@ --dir bin --dir proc --dir sys --dir dev --dir tmp --dir run \
 		--node dev/console=5:1:600 --node dev/null=1:3:666 \
 		--file bin/busybox=$(SYSROOT)/bin/busybox:755 --symlink bin/sh=busybox \
@@ -261,6 +262,7 @@ $(INITRAMFS): guests/linux/init tests/tools/mkcpio.py $(UNPACKED)
 # The archive is described by the configuration: modules.py reads the image names in it.
 $(O)/modules.cpio: $(CONFIG) $(GUEST_BINS) $(INITRAMFS) tests/tools/modules.py tests/tools/mkcpio.py
 	$(say) MODULES $@
+	@mkdir -p $(@D)
 	$(Q)$(PYTHON) tests/tools/modules.py --build $(O) --sysroot $(SYSROOT) -o $@ $(CONFIG)
 
 modules: $(O)/modules.cpio

@@ -179,8 +179,8 @@ class Machine:
     def text(self):
         """All console output so far (needs `log`)."""
         self.log_file.flush()
-        with open(self.log, errors="replace") as source:
-            return source.read().replace("\r", "")
+        with open(self.log, errors="replace", newline="") as source:
+            return re.sub("\r+\n", "\n", source.read())
 
     def tail(self, lines=25):
         if not self.log_file:
