@@ -76,11 +76,11 @@ class Factory:
     def close(self):
         for m in self.machines:
             archive = m.modules
-            disk = m.log + ".disk"
+            disks = [m.log + ".disk" + end for end in ("", ".scr", ".cmd.txt")]
             m.close()
             # The archives are large and can be made again; keep them for a failed row only.
             if not getattr(self.request.node, "row_failed", False):
-                for path in (archive, disk):
+                for path in [archive, *disks]:
                     if path and path.startswith(os.path.dirname(self.base)) and os.path.exists(path):
                         os.remove(path)
 

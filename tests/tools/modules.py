@@ -48,7 +48,7 @@ def write_archive(out, vms, files, build, sysroot):
         dtb = compile_dts(vms) if isinstance(vms, str) else vms
         items.append(("tidemark.dtb", mkcpio.S_FILE | 0o644, dtb, (0, 0)))
     for name, path in known_files(build, sysroot).items():
-        if name not in files and b"\0" + name.encode() + b"\0" in dtb:
+        if name not in files and name.encode() + b"\0" in dtb:
             files = dict(files, **{name: path})
     for name, source in sorted(files.items()):
         if not isinstance(source, bytes):

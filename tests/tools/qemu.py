@@ -192,7 +192,7 @@ class Machine:
 
         `prefix` matches what stands before each TAP line, such as the VM's name. A plan that does
         not match, a missing one or no point at all is a failure, as is a panic meanwhile."""
-        point = r"(?:^|\n)" + prefix + r"((?:ok|not ok) \d+[^\r\n]*|1\.\.\d+[^\r\n]*)\r?(?=\n)"
+        point = r"(?:^|\n)" + prefix + r"((?:ok|not ok) \d+[^\r\n]*|1\.\.\d+[^\r\n]*)\r*(?=\n)"
         points, plan = [], None
         end = time.monotonic() + timeout * SCALE
         while plan is None or len(points) < plan:

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`make run`: boot Tidemark under QEMU with the manager and one guest, and watch.
+
+By default the manager plays its run script (boot Debian Linux, snapshot it live, destroy it,
+restore it, compare) and prints `tidemark: run PASS ...` or `FAIL`; run.py ends with 0 only on
+PASS. INTERACTIVE=1 gives the keyboard to the manager's shell instead. Everything is kept in
+$(O)/run: console.log, console.log.cmd (QEMU's command line), config.dts, modules.cpio, seed.
+"""
+import argparse
+import os
+import re
+import struct
+import sys
+import time
+
+import modules as modules_tool
+import tmconfig
+from qemu import Machine, MachineError, SCALE
+
+LINUX_ARGS = "console=ttyAMA0 earlycon=pl011,0x09000000 quiet rdinit=/init"
+RESULT = re.compile(rb"tidemark: run (PASS|FAIL)[^\r\n]*")
+DEAD = re.compile(rb"tidemark: PANIC[^\r\n]*")
+ELF_MACHINE_AARCH64 = 183
+PT_LOAD = 1
+
+TRY = """\
+The keyboard goes to the manager's shell. Try:
+  help                     all commands
+  vm list                  the guests, their state and memory
+  dirty start linux        log its writes; `dirty stat linux` shows the rate
+  snap take linux one      a snapshot while it runs
+  snap restore one         back to it
+  console linux            the guest's own console; its shell is BusyBox
+  Ctrl-T moves the keyboard to the next console
+To leave: Ctrl-A then x.
+"""
+
+
+def flatten_elf(path, out):
+    """An ELF guest becomes the flat binary that its LOAD segments describe."""
+    with open(path, "rb") as source:
+        elf = source.read()
+    if elf[4] != 2 or struct.unpack_from("<H", elf, 18)[0] != ELF_MACHINE_AARCH64:
+        sys.exit("run: %s is not a 64-bit Arm ELF file" % path)
+    phoff, = struct.unpack_from("<Q", elf, 32)
+    phentsize, phnum = struct.unpack_from("<HH", elf, 54)
+    loads = []
+    for i in range(phnum):
+        kind, _, offset, _, paddr, filesz = struct.unpack_from("<IIQQQQ", elf, phoff + i * phentsize)
+        if kind == PT_LOAD and filesz:
+            loads.append((paddr, elf[offset:offset + filesz]))
+    if not loads:
+        sys.exit("run: %s has nothing to load" % path)
+    base = min(paddr for paddr, _ in loads)
+    size = max(paddr + len(data) for paddr, data in loads) - base
+    if size > 1 << 30:
+        sys.exit("run: the segments of %s lie more than 1 GiB apart" % path)
+    image = bytearray(size)
+    for paddr, data in loads:
+        image[paddr - base:paddr - base + len(data)] = data
+    with open(out, "wb") as target:
+        target.write(image)
+    return out
+
+
+def configuration(args, run_dir):
+    """Returns (vms, extra files) from the options."""
+    manager = tmconfig.vm("manager", manager=True, image="manager.bin")
+    files = {}
+    if args.guest:
+        path = args.guest
+        with open(path, "rb") as source:
+            if source.read(4) == b"\x7fELF":
+                path = flatten_elf(path, os.path.join(run_dir, "guest.bin"))
+        files["guest.img"] = path
+        guest = tmconfig.vm("guest", image="guest.img")
+        if args.bootargs:
+            guest["bootargs"] = args.bootargs
+    else:
+        guest = tmconfig.vm("linux", image="linux.img", ramdisk="initramfs.cpio",
+                            bootargs=(LINUX_ARGS + " " + (args.bootargs or "")).strip())
+    guest.update(memory=args.mem, vcpus=args.cpus, autostart=True)
+    if not args.interactive and not args.guest:
+        manager["bootargs"] = "run=%s%s" % (guest["name"], " lose=1" if args.lose else "")
+    return [manager, guest], files
+
+
+def watch(machine, args):
+    """Echoes the console until the verdict; returns the exit code."""
+    end = time.monotonic() + args.timeout * SCALE
+    child = machine.child
+    child.logfile_read = Tee(machine.log_file)
+    while True:
+        left = end - time.monotonic()
+        if left <= 0:
+            print("\nrun: no verdict in %g s" % (args.timeout * SCALE))
+            return 1
+        index, match = machine.expect_any([RESULT, DEAD], left / SCALE)
+        if index == 1:
+            machine.drain(2)
+            return 1
+        machine.drain(0.3)
+        return 0 if match.group(1) == b"PASS" else 1
+
+
+class Tee:
+    """Console bytes go to the log as they are and to our standard output."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def write(self, data):
+        self.log.write(data)
+        sys.stdout.buffer.write(data.replace(b"\r", b""))
+        sys.stdout.buffer.flush()
+
+    def flush(self):
+        self.log.flush()
+
+
+def guest_only(machine, args):
+    """GUEST= without a script: show the console until QEMU ends or time is over."""
+    machine.child.logfile_read = Tee(machine.log_file)
+    index = 0
+    try:
+        index, _ = machine.expect_any([DEAD, rb"tidemark: all guests ended[^\r\n]*"], args.timeout)
+    except MachineError as error:
+        print("\nrun: %s" % str(error).splitlines()[0])
+        return 0 if "QEMU ended" in str(error) else 1
+    machine.drain(0.3)
+    return 1 if index == 0 else 0
+
+
+def interactive(machine):
+    print(TRY)
+    sys.stdout.flush()
+    # QEMU itself takes the terminal: its own escape key ends it.
+    line = machine.command()
+    line[line.index("-serial") + 1] = "mon:stdio"
+    monitor = line.index("-monitor")
+    del line[monitor:monitor + 2]
+    with open(machine.log + ".cmd", "w") as out:
+        out.write(" ".join(line) + "\n")
+    os.execvp(line[0], line)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="make run", usage="see `make help`")
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--sysroot", required=True)
+    parser.add_argument("--image", required=True)
+    parser.add_argument("--guest")
+    parser.add_argument("--bootargs", default="")
+    parser.add_argument("--mem", type=int, default=256)
+    parser.add_argument("--cpus", type=int, default=1)
+    parser.add_argument("--ncpus", type=int, default=2)
+    parser.add_argument("--cpu", default="max", choices=["max", "cortex-a72", "cortex-a53"])
+    parser.add_argument("--gic", type=int, default=3, choices=[2, 3])
+    parser.add_argument("--boot", default="kernel", choices=["kernel", "u-boot"])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--timeout", type=float, default=300)
+    parser.add_argument("--lose", action="store_true")
+    parser.add_argument("--interactive", action="store_true")
+    args = parser.parse_args()
+
+    run_dir = os.path.join(args.build, "run")
+    os.makedirs(run_dir, exist_ok=True)
+    vms, files = configuration(args, run_dir)
+    with open(os.path.join(run_dir, "config.dts"), "w") as out:
+        out.write(tmconfig.dts(vms))
+    with open(os.path.join(run_dir, "seed"), "w") as out:
+        out.write("%d\n" % args.seed)
+    archive = os.path.join(run_dir, "modules.cpio")
+    modules_tool.write_archive(archive, vms, files, args.build, args.sysroot)
+    machine = Machine(args.image, modules=archive, smp=args.ncpus, memory=max(2048, args.mem * 4),
+                      cpu=args.cpu, gic=args.gic, boot=args.boot, seed=args.seed,
+                      icount=not args.interactive, log=os.path.join(run_dir, "console.log"))
+    if args.interactive:
+        interactive(machine)
+    started = time.monotonic()
+    try:
+        with machine:
+            code = guest_only(machine, args) if args.guest else watch(machine, args)
+    except MachineError as error:
+        print("\nrun: %s" % str(error).splitlines()[0])
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
+    print("\nrun: %s in %.0f s; console and command line are in %s" % (
+        "passed" if code == 0 else "FAILED", time.monotonic() - started, run_dir))
+    return code
+
+
+sys.exit(main())
