@@ -63,15 +63,31 @@ def uboot_disk(path, image, modules, append):
         subprocess.run(["mcopy", "-o", "-i", path, source, "::/" + name], check=True, env=env)
 
 
+class Tee:
+    """Console bytes go to the log as they are, and without carriage returns to a second file."""
+
+    def __init__(self, log, echo):
+        self.log, self.echo = log, echo
+
+    def write(self, data):
+        self.log.write(data)
+        self.echo.write(data.replace(b"\r", b""))
+        self.echo.flush()
+
+    def flush(self):
+        self.log.flush()
+
+
 class Machine:
     def __init__(self, image, modules=None, append="", gic=3, cpu="max", smp=2, memory=2048,
                  icount=True, virtualization=True, secure=False, boot="kernel", seed=1, log=None,
-                 extra=(), qemu=QEMU, plugin=None, dtb=None):
+                 extra=(), qemu=QEMU, plugin=None, dtb=None, echo=None):
         self.image, self.modules, self.append = image, modules, append
         self.gic, self.cpu, self.smp, self.memory = gic, cpu, smp, memory
         self.icount, self.boot, self.seed = icount, boot, seed
         self.virtualization, self.secure = virtualization, secure
         self.log, self.extra, self.qemu, self.plugin, self.dtb = log, list(extra), qemu, plugin, dtb
+        self.echo = echo
         self.child = None
         self.log_file = None
 
@@ -122,7 +138,13 @@ class Machine:
                                    dimensions=(24, 200))
         # No pause before each write; QEMU reads its terminal in raw mode.
         self.child.delaybeforesend = None
-        self.child.logfile_read = self.log_file
+        self.child.logfile_read = Tee(self.log_file, self.echo) if self.echo else self.log_file
+        if self.boot == "u-boot":
+            # Its countdown of two seconds costs 20 s of wall time under icount: skip it by a key.
+            self.expect("Hit any key to stop autoboot", 30)
+            self.send(" ")
+            self.expect("=> ", 30)
+            self.sendline("run bootcmd")
         return self
 
     @staticmethod

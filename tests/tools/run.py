@@ -89,8 +89,6 @@ def configuration(args, run_dir):
 def watch(machine, args):
     """Echoes the console until the verdict; returns the exit code."""
     end = time.monotonic() + args.timeout * SCALE
-    child = machine.child
-    child.logfile_read = Tee(machine.log_file)
     while True:
         left = end - time.monotonic()
         if left <= 0:
@@ -104,24 +102,8 @@ def watch(machine, args):
         return 0 if match.group(1) == b"PASS" else 1
 
 
-class Tee:
-    """Console bytes go to the log as they are and to our standard output."""
-
-    def __init__(self, log):
-        self.log = log
-
-    def write(self, data):
-        self.log.write(data)
-        sys.stdout.buffer.write(data.replace(b"\r", b""))
-        sys.stdout.buffer.flush()
-
-    def flush(self):
-        self.log.flush()
-
-
 def guest_only(machine, args):
     """GUEST= without a script: show the console until QEMU ends or time is over."""
-    machine.child.logfile_read = Tee(machine.log_file)
     index = 0
     try:
         index, _ = machine.expect_any([DEAD, rb"tidemark: all guests ended[^\r\n]*"], args.timeout)
@@ -175,7 +157,8 @@ def main():
     modules_tool.write_archive(archive, vms, files, args.build, args.sysroot)
     machine = Machine(args.image, modules=archive, smp=args.ncpus, memory=max(2048, args.mem * 4),
                       cpu=args.cpu, gic=args.gic, boot=args.boot, seed=args.seed,
-                      icount=not args.interactive, log=os.path.join(run_dir, "console.log"))
+                      icount=not args.interactive, log=os.path.join(run_dir, "console.log"),
+                      echo=sys.stdout.buffer)
     if args.interactive:
         interactive(machine)
     started = time.monotonic()
