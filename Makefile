@@ -132,6 +132,7 @@ $(NEWLIB_STAMP): tests/tools/newlib.sh
 
 newlib: $(NEWLIB_STAMP)
 deps: $(NEWLIB_STAMP) $(UNPACKED)
+	@:
 
 # --- hypervisor ---------------------------------------------------------------------------------
 hyp-objs-y :=
@@ -277,6 +278,7 @@ all: $(GUEST_BINS) $(INITRAMFS)
 #   // LINK: hyp/pgtable.c arch/arm64/stage2_format.c      files, relative to the top
 #   // LINK: core                                          all of hyp/*.c and tests/host/fake*.c
 #   // FLAGS: -DX=1                                        extra flags for the test file only
+#   // LIBS: -lfdt                                         host libraries
 # Each runs under ASan+UBSan; test_ring* under TSan as well.
 HOST_TESTS := $(patsubst tests/host/%.c,%,$(wildcard tests/host/test_*.c))
 HOST_TSAN  := $(filter test_ring%,$(HOST_TESTS))
@@ -292,6 +294,7 @@ SAN_tsan := -fsanitize=thread
 
 host_link = $(shell sed -n 's,^// LINK: *,,p' tests/host/$(1).c)
 host_srcs = $(sort tests/host/$(1).c $(foreach w,$(call host_link,$(1)),$(if $(filter core,$(w)),$(HOST_CORE),$(w))))
+host_libs = $(shell sed -n 's,^// LIBS: *,,p' tests/host/$(1).c)
 host_flags = $(shell sed -n 's,^// FLAGS: *,,p' tests/host/$(1).c)
 
 define host_sanitizer_rules
@@ -305,7 +308,7 @@ $(foreach s,asan tsan,$(eval $(call host_sanitizer_rules,$(s))))
 define host_test_rules
 hostflags-tests/host/$(2) := $(call host_flags,$(2))
 $(O)/host/$(1)/$(2): $(patsubst %.c,$(O)/host/$(1)/%.o,$(call host_srcs,$(2)))
-	$$(Q)$(HOSTCC) $(SAN_$(1)) -pthread -fuse-ld=lld -Wl,--gc-sections $$^ -o $$@
+	$$(Q)$(HOSTCC) $(SAN_$(1)) -pthread -fuse-ld=lld -Wl,--gc-sections $$^ $(call host_libs,$(2)) -o $$@
 -include $(patsubst %.c,$(O)/host/$(1)/%.d,$(call host_srcs,$(2)))
 endef
 $(foreach t,$(HOST_TESTS),$(eval $(call host_test_rules,asan,$(t))))
@@ -349,7 +352,7 @@ check: guests
 # Rows need: release, debug and debug-test images, all guests, the initramfs. EMU_ARGS go to pytest.
 EMU_JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 PYTEST := $(PYTHON) -m pytest -p no:cacheprovider -q --rootdir=tests/emu
-emu-images: guests $(INITRAMFS)
+emu-images: guests $(INITRAMFS) $(PLUGINS)
 	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
 	@+$(MAKE) STAGE=2 DEBUG=1 TEST=0 hyp
 	@+$(MAKE) STAGE=2 DEBUG=1 TEST=1 hyp
@@ -380,7 +383,14 @@ run: guests $(INITRAMFS) hyp
 		$(if $(SEED),--seed $(SEED)) $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
 		$(if $(filter 1,$(LOSE)),--lose) $(if $(filter 1,$(INTERACTIVE)),--interactive)
 
-bench: guests $(INITRAMFS)
+# TCG plugins of ours, built with the host compiler: tests/tools/x.c -> $(O)/x.so
+PLUGINS := $(patsubst tests/tools/%.c,$(O)/%.so,$(wildcard tests/tools/*.c))
+$(O)/%.so: tests/tools/%.c Makefile
+	$(say) PLUGIN $@
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) -std=gnu11 -O2 -Wall -Wextra -fPIC -shared $< -o $@
+
+bench: guests $(INITRAMFS) $(PLUGINS)
 	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
 	@$(PYTHON) tests/tools/bench.py run --build $(O) --sysroot $(SYSROOT)
 
