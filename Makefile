@@ -207,13 +207,13 @@ GUEST_COMMON := $(GUEST_ARCH_$(ARCH)) -ffreestanding -fpie -fvisibility=hidden -
 	-I hyp/public -I guests/lib/include
 GUEST_CFLAGS := -std=c11 -O2 $(WARN) $(GUEST_COMMON) -fno-common -fno-omit-frame-pointer \
 	-ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables \
-	-isystem $(NEWLIB)/include
+	-D_POSIX_C_SOURCE=200809L -isystem $(NEWLIB)/include -isystem $(SYSROOT)/usr/include
 GUEST_LIB := $(O)/guests/libtidemark-guest.a
 GUEST_LDS := $(O)/guests/guest.lds
 GUEST_LDFLAGS := -nostdlib -pie --no-dynamic-linker -Bsymbolic -z text -z noexecstack -z norelro \
 	-z max-page-size=4096 --gc-sections --build-id=none -u _start --hash-style=sysv
 
-$(GOBJ)/%.o: %.c Makefile | $(NEWLIB_STAMP)
+$(GOBJ)/%.o: %.c Makefile | $(NEWLIB_STAMP) $(UNPACKED)
 	$(say) GUESTCC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(cflags-$*.o) -c $< -o $@
@@ -235,7 +235,7 @@ define guest_rules
 $(O)/guests/$(1).elf: $(addprefix $(GOBJ)/,$($(1)-objs-y)) $(GUEST_LIB) $(GUEST_LDS) $(NEWLIB_STAMP)
 	$$(say) GUESTLD $$@
 	$$(Q)$(LD) $(GUEST_LDFLAGS) -T $(GUEST_LDS) $(addprefix $(GOBJ)/,$($(1)-objs-y)) \
-		$($(1)-ldflags-y) --start-group $(GUEST_LIB) $(NEWLIB)/lib/libc.a --end-group -o $$@
+		$($(1)-ldflags-y) --start-group $(GUEST_LIB) $(LIBFDT) $(NEWLIB)/lib/libc.a --end-group -o $$@
 endef
 $(foreach g,$(GUEST_NAMES),$(eval $(call guest_rules,$(g))))
 
@@ -395,6 +395,6 @@ bench: guests $(INITRAMFS) $(PLUGINS)
 	@$(PYTHON) tests/tools/bench.py run --build $(O) --sysroot $(SYSROOT)
 
 sdk: guests
-	@tests/tools/sdk.sh $(O) $(NEWLIB) $(GUEST_LIB) $(GUEST_LDS)
+	@tests/tools/sdk.sh $(O) $(NEWLIB) $(GUEST_LIB) $(GUEST_LDS) $(SYSROOT)
 
 endif
