@@ -226,6 +226,7 @@ $(GOBJ)/%.S.o: %.S Makefile | $(NEWLIB_STAMP)
 $(GUEST_LIB): $(addprefix $(GOBJ)/,$(lib-objs-y))
 	@mkdir -p $(@D) && rm -f $@
 	$(Q)$(AR) rcs $@ $^
+	$(Q)$(AR) qcsL $@ $(LIBFDT)
 
 $(GUEST_LDS): linker/guest.lds.S Makefile
 	@mkdir -p $(@D)
@@ -394,7 +395,7 @@ bench: guests $(INITRAMFS) $(PLUGINS)
 	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
 	@$(PYTHON) tests/tools/bench.py run --build $(O) --sysroot $(SYSROOT)
 
-sdk: guests
+sdk: $(GUEST_LIB) $(GUEST_LDS) $(NEWLIB_STAMP)
 	@tests/tools/sdk.sh $(O) $(NEWLIB) $(GUEST_LIB) $(GUEST_LDS) $(SYSROOT)
 
 endif

@@ -33,6 +33,16 @@ echo "newlib: building for $triple (once, about a minute)"
 
 tar -C "$work" -xf /usr/src/newlib/newlib-3.3.0.tar.xz
 src=$(ls -d "$work"/newlib-*)
+
+# The nano printf knows one `l` and no `z`, `j`, `t`: "%llx" prints the text "lx". All of them are
+# a long on our 64-bit targets, so one loop in front of its own parsing makes them right.
+printf_c=$src/newlib/libc/stdio/nano-vfprintf.c
+sed -i 's/^ *flag_chars = "hlL";/      while (*fmt != 0 \&\& memchr ("lzjt", *fmt, 4) != NULL)\n\t{\n\t  prt_data.flags |= LONGINT;\n\t  fmt++;\n\t}\n&/' "$printf_c"
+grep -q '"lzjt"' "$printf_c" || {
+	echo "newlib: $printf_c is not the file this script knows" >&2
+	exit 1
+}
+
 cd "$work/build"
 # MAKEFLAGS of the outer make (no built-in rules) would break newlib's own makefiles.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES O V ARCH DEBUG TEST CC LD AR 2>/dev/null || true
