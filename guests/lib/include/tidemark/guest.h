@@ -7,6 +7,7 @@
 #ifndef TIDEMARK_GUEST_H
 #define TIDEMARK_GUEST_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <stdbool.h>
 #include <abi/tidemark.h>
