@@ -226,7 +226,6 @@ $(GOBJ)/%.S.o: %.S Makefile | $(NEWLIB_STAMP)
 $(GUEST_LIB): $(addprefix $(GOBJ)/,$(lib-objs-y))
 	@mkdir -p $(@D) && rm -f $@
 	$(Q)$(AR) rcs $@ $^
-	$(Q)$(AR) qcsL $@ $(LIBFDT)
 
 $(GUEST_LDS): linker/guest.lds.S Makefile
 	@mkdir -p $(@D)
@@ -286,7 +285,8 @@ HOST_TSAN  := $(filter test_ring%,$(HOST_TESTS))
 HOST_FAKES := $(wildcard tests/host/fake*.c)
 # string.c defines memcpy and friends; on the host those are libc's.
 HOST_CORE  := $(filter-out hyp/string.c,$(wildcard hyp/*.c)) $(HOST_FAKES)
-HOST_INC   := -I tests/host/include -I hyp/public -I hyp/include -I tests/host -I .
+HOST_INC   := -I tests/host/include -I hyp/public -I hyp/include -I guests/lib/include \
+	-I tests/host -I .
 HOST_CFLAGS := -std=gnu11 -g -O1 $(WARN) -fno-omit-frame-pointer -fno-strict-aliasing \
 	-ffunction-sections -fdata-sections -fno-common -MMD -MP -pthread \
 	-DDEBUG=1 -DTM_TEST_BUILD=1 -DTM_HOST_TEST=1 $(HOST_INC)

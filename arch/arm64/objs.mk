@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Wildcards: a new file in this directory is built without touching this list.
-hyp-objs-y += $(patsubst %.c,%.o,$(wildcard arch/arm64/*.c)) $(patsubst %.S,%.S.o,$(wildcard arch/arm64/*.S))
+# Wildcards: a new file here or one directory below is built without touching this list.
+hyp-objs-y += $(patsubst %.c,%.o,$(wildcard arch/arm64/*.c arch/arm64/*/*.c))
+hyp-objs-y += $(patsubst %.S,%.S.o,$(wildcard arch/arm64/*.S arch/arm64/*/*.S))
