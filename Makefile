@@ -191,6 +191,7 @@ $(IMG): $(ELF)
 	$(say) IMAGE "$@ ($$(wc -c < $@) bytes)"
 
 hyp: $(IMG)
+	@:
 
 -include $(HYP_OBJS:.o=.d) $(OBJ)/hyp.lds.d
 
@@ -244,6 +245,7 @@ $(O)/guests/%.bin: $(O)/guests/%.elf
 
 GUEST_BINS := $(GUEST_NAMES:%=$(O)/guests/%.bin)
 guests: $(GUEST_BINS)
+	@:
 -include $(patsubst %.o,$(GOBJ)/%.d,$(lib-objs-y) $(foreach g,$(GUEST_NAMES),$($(g)-objs-y)))
 
 # --- module archive -----------------------------------------------------------------------------
@@ -316,6 +318,8 @@ $(foreach t,$(HOST_TESTS),$(eval $(call host_test_rules,asan,$(t))))
 $(foreach t,$(HOST_TSAN),$(eval $(call host_test_rules,tsan,$(t))))
 HOST_PROGS := $(HOST_TESTS:%=$(O)/host/asan/%) $(HOST_TSAN:%=$(O)/host/tsan/%)
 
+host-programs: $(HOST_PROGS)
+
 # ONLY=test_foo runs one of them.
 host-tests: $(if $(ONLY),$(O)/host/asan/$(ONLY),$(HOST_PROGS))
 	@rm -rf $(O)/test/host
@@ -336,19 +340,22 @@ endif
 
 # --- lint ---------------------------------------------------------------------------------------
 lint: $(IMG)
-	@tests/tools/check_layers.sh
-	@tests/tools/check_size.sh
-	@tests/tools/check_headers.sh '$(CC) $(ARCHFLAGS_$(ARCH))' '$(SYSROOT)/usr/include'
-	@tests/tools/check_elf.sh $(ELF) $(IMG)
-	@tests/tools/analyze.sh '$(CC)' '$(HYP_CFLAGS)' $(O)/lint $(filter %.c,$(hyp-objs-y:.o=.c))
+	@tests/tools/lint.sh '$(O)' '$(CC)' '$(ARCHFLAGS_$(ARCH))' '$(HYP_CFLAGS)' \
+		'$(SYSROOT)/usr/include' $(ELF) $(IMG) $(filter %.c,$(hyp-objs-y:.o=.c))
 
 # --- check, test, soak --------------------------------------------------------------------------
-check: guests
+# What does not build stops the run. A failed test or lint is noted in $(O)/test and the rest still
+# runs: count.py has the last word and prints the closing line.
+check-steps: guests
 	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
 	@+$(MAKE) STAGE=2 DEBUG=1 TEST=1 hyp
-	@+$(MAKE) STAGE=2 host-tests
-	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 lint
-	@$(PYTHON) tests/tools/count.py --title check $(O)/test/host
+	@+$(MAKE) STAGE=2 host-programs
+	@+$(MAKE) -s STAGE=2 host-tests || true
+	@+$(MAKE) -s STAGE=2 DEBUG=0 TEST=0 lint || true
+.PHONY: check-steps host-programs
+
+check: check-steps
+	@$(PYTHON) tests/tools/count.py --title check $(O)/test/host $(O)/test/lint.tap
 
 # Rows need: release, debug and debug-test images, all guests, the initramfs. EMU_ARGS go to pytest.
 EMU_JOBS ?= $(shell nproc 2>/dev/null || echo 1)
@@ -363,13 +370,12 @@ emu-rows: emu-images
 	@rm -f $(O)/test/emu.tap
 	@mkdir -p $(O)/test
 	@TM_BUILD=$(O) TM_SYSROOT=$(SYSROOT) TM_SOAK=$(SOAK) PYTHONDONTWRITEBYTECODE=1 \
-		$(PYTEST) $(if $(filter-out 1,$(EMU_JOBS)),-n $(EMU_JOBS) --dist worksteal) \
+		$(PYTEST) $(if $(filter-out 1,$(EMU_JOBS)),-n $(EMU_JOBS) --dist load) \
 		tests/emu $(EMU_ARGS) </dev/null || true
 
-test:
-	@+$(MAKE) STAGE=2 check
+test: check-steps
 	@+$(MAKE) STAGE=2 emu-rows
-	@$(PYTHON) tests/tools/count.py $(O)/test/host $(O)/test/emu.tap
+	@$(PYTHON) tests/tools/count.py $(O)/test/host $(O)/test/lint.tap $(O)/test/emu.tap
 
 soak:
 	@+$(MAKE) STAGE=2 SOAK=1 emu-rows
