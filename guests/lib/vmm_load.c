@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Manager side: image, initrd and device tree into a VM that does not run yet, through windows.
+// Layout in its RAM: image where image_plan() puts it; the tree at the first 2 MiB boundary behind
+// it; the initrd behind the tree. Both stay below the end with room for the program's own use.
+
+#include <string.h>
+#include <tidemark/arm64.h>
+#include <tidemark/call.h>
+#include <tidemark/guest.h>
+#include "guest_fdt.h"
+#include "image_load.h"
+#include "vmm_internal.h"
+
+static struct guest_fdt_range ram_of(const struct vmm_vm *vm)
+{
+	const struct tm_slot_desc *best = NULL;
+
+	for (uint32_t i = 0; i < VMM_SLOTS; i++) {
+		const struct tm_slot_desc *d = &vm->slot[i].desc;
+
+		if (vm->slot[i].used && (best == NULL || d->slot < best->slot)) {
+			best = d;
+		}
+	}
+	return best != NULL ? (struct guest_fdt_range){best->gpa, best->size} :
+			      (struct guest_fdt_range){0, 0};
+}
+
+static uint64_t align_up(uint64_t v, uint64_t align)
+{
+	return (v + align - 1) & ~(align - 1);
+}
+
+static int load_image(struct vmm_vm *vm, const struct vmm_desc *d, struct guest_fdt_range ram,
+		      struct image_plan *plan)
+{
+	int status = image_plan(d->image, d->image_size, ram.base, ram.size,
+				(d->flags & VMM_RAW_IMAGE) != 0 ? IMAGE_ALLOW_RAW : 0, plan);
+
+	if (status != IMAGE_OK) {
+		return vmm_note(-TM_EINVAL, "image of %s: %s", vm->name, image_strerror(status));
+	}
+	status = 0;
+	for (uint32_t i = 0; i < plan->count && status == 0; i++) {
+		const struct image_segment *s = &plan->seg[i];
+
+		status = vmm_guest_write(vm, s->gpa, (const uint8_t *)d->image + s->offset,
+					 s->file_size);
+		if (status == 0) {
+			status = vmm_guest_zero(vm, s->gpa + s->file_size,
+						s->mem_size - s->file_size);
+		}
+	}
+	return status;
+}
+
+static int load_tree(struct vmm_vm *vm, const struct vmm_desc *d, struct guest_fdt_range ram,
+		     struct guest_fdt_range initrd, uint64_t at)
+{
+	struct guest_fdt g = {
+		.mem = {ram},
+		.mem_count = 1,
+		.cpus = vm->vcpus,
+		.gic_version = tm_boot.gic_version,
+		.uart = (d->flags & VMM_NO_UART) == 0,
+		.bootargs = d->bootargs,
+		.initrd = initrd,
+	};
+	uint64_t cap = 0;
+	void *buf;
+	int64_t size;
+	int status;
+
+	if (d->dtb != NULL) {
+		return vmm_guest_write(vm, at, d->dtb, d->dtb_size);
+	}
+	if (tm_cap_get(vm->handle, TM_CAP_GIC_VERSION, &cap) == 0 && (cap == 2 || cap == 3)) {
+		g.gic_version = (uint32_t)cap;
+	}
+	buf = vmm_ram_alloc(GUEST_FDT_SIZE, PAGE);
+	if (buf == NULL) {
+		return vmm_last_status();
+	}
+	size = guest_fdt_build(buf, GUEST_FDT_SIZE, &g);
+	status = size < 0 ? vmm_note(-TM_EINVAL, "device tree of %s", vm->name) :
+			    vmm_guest_write(vm, at, buf, (uint64_t)size);
+	vmm_ram_free(buf, GUEST_FDT_SIZE);
+	return status;
+}
+
+int vmm_load(struct vmm_vm *vm, const struct vmm_desc *d, uint64_t *entry, uint64_t *fdt_gpa)
+{
+	struct guest_fdt_range ram = ram_of(vm);
+	struct guest_fdt_range initrd = {0, d->initrd_size};
+	struct image_plan plan;
+	uint64_t fdt;
+	uint64_t fdt_size = d->dtb != NULL ? d->dtb_size : GUEST_FDT_SIZE;
+	int status = load_image(vm, d, ram, &plan);
+
+	if (status != 0) {
+		return status;
+	}
+	fdt = align_up(plan.high, BIG_PAGE);
+	/* A program that leaves no room behind itself gets its tree at the end of RAM. */
+	if (fdt + fdt_size > ram.base + ram.size && plan.high + fdt_size < ram.base + ram.size) {
+		fdt = (ram.base + ram.size - fdt_size) & ~(PAGE - 1);
+	}
+	initrd.base = align_up(fdt + fdt_size, BIG_PAGE);
+	if (fdt + fdt_size > ram.base + ram.size ||
+	    (initrd.size != 0 && (initrd.base > ram.base + ram.size ||
+				  initrd.size > ram.base + ram.size - initrd.base))) {
+		return vmm_note(-TM_ENOSPC, "image, tree and initrd in the memory of %s", vm->name);
+	}
+	if (initrd.size != 0) {
+		status = vmm_guest_write(vm, initrd.base, d->initrd, initrd.size);
+	}
+	if (status == 0) {
+		status = load_tree(vm, d, ram, initrd, fdt);
+	}
+	*entry = plan.entry;
+	*fdt_gpa = fdt;
+	return status;
+}
