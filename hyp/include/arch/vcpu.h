@@ -14,6 +14,8 @@ struct vm_config;
 /* Board: interrupt controller, timers, UART regions, before the first vCPU. */
 int must_check arch_vm_init(struct vm *vm);
 void arch_vm_destroy(struct vm *vm);
+/* Power-on state of the whole board again (a manager that is started once more). */
+void arch_vm_reset(struct vm *vm);
 int must_check arch_vcpu_init(struct vcpu *v);
 void arch_vcpu_destroy(struct vcpu *v);
 /* Architectural reset with an entry point; arg goes to the first argument register. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Soft timers of a physical CPU: a small sorted list, one hardware deadline. Armed and fired on the
- * same CPU; a vCPU's timers move with it.
+ * same CPU, cancelled from any; a callback may only wake or pend (it can run just after a cancel).
  */
 #ifndef HYP_HYPTIMER_H
 #define HYP_HYPTIMER_H
@@ -20,5 +20,7 @@ void hyptimer_arm(struct hyptimer *t, uint64_t deadline);
 void hyptimer_cancel(struct hyptimer *t);
 /* From the timer interrupt: runs what is due, programs the next deadline. */
 void hyptimer_run(void);
+/* Programs this CPU's hardware timer for the earlier of its first soft timer and its slice end. */
+void hyptimer_program(void);
 
 #endif

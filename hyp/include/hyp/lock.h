@@ -21,7 +21,9 @@ enum lock_rank {
 	LOCK_POOL = 60,		/* a VM's page pool */
 	LOCK_PAGE_ALLOC = 62,	/* the hypervisor's page pool */
 	LOCK_OWNER = 64,	/* page owner table */
+	LOCK_VUART = 68,	/* an emulated console UART; raises its line under it */
 	LOCK_VGIC = 70,
+	LOCK_VCPU = 74,		/* one vCPU's state */
 	LOCK_SCHED = 75,	/* a CPU's run queue */
 	LOCK_TIMER = 78,
 	LOCK_CONSOLE = 80,

@@ -30,9 +30,10 @@ struct mem_pool {
 	struct spinlock lock;
 	hpa_t base;		/* donated range */
 	uint64_t pages;
-	uint64_t free;		/* pages on the list */
+	uint64_t free;		/* pages on the list or never used yet */
 	uint64_t reserved;	/* of those, spoken for by pool_reserve */
 	uint64_t list;		/* hpa of the first free page, ~0 = none */
+	uint64_t unused;	/* pages from here to the end have never been handed out */
 	bool hyp;		/* no range of its own: draws from page_alloc (the manager) */
 };
 

@@ -58,6 +58,8 @@ struct tlb_batch {
 	bool all;		/* a table came off or the range is not worth listing */
 	uint64_t free_list;	/* hpa of table pages to free after the flush, linked; ~0 = none */
 };
+/* Gives the batch's table pages back: after its flush, by whoever flushes. */
+void pgtable_batch_free(struct pgtable *pt, struct tlb_batch *b);
 #define TLB_BATCH_INIT {.free_list = ~0ull}
 
 struct pgtable {
@@ -68,6 +70,7 @@ struct pgtable {
 	uint8_t ia_bits;	/* input addresses are below 1 << ia_bits */
 	uint64_t *root_ptr;
 	uint64_t table_pages;	/* in use below the root */
+	uint64_t *leaves;	/* leaves by level (4 counters), kept exact; NULL: not wanted */
 	void *owner;		/* for mm's functions */
 };
 
@@ -96,15 +99,25 @@ int must_check pgtable_unmap(struct pgtable *pt, uint64_t addr, uint64_t bytes,
 /* Splits the leaf around addr down to `level`; children keep the attributes. */
 int must_check pgtable_split(struct pgtable *pt, uint64_t addr, unsigned level,
 			     struct tlb_batch *b);
-/* For each leaf in the range: attrs = (attrs & ~clear) | set. Never splits. Returns leaves changed. */
+/*
+ * For each leaf in the range: attrs = (attrs & ~clear) | set. Never splits: a larger leaf that only
+ * overlaps loses `clear` as a whole, and is left alone when `set` is not 0. Returns leaves changed.
+ * b may be NULL when clear is 0.
+ */
 uint64_t pgtable_protect(struct pgtable *pt, uint64_t addr, uint64_t bytes, unsigned clear,
 			 unsigned set, struct tlb_batch *b);
+/* The dirty-fault path: adds `set` to the 4 KiB leaf at addr. False, nothing done, if none is there. */
+bool pgtable_grant(struct pgtable *pt, uint64_t addr, unsigned set);
 /* Calls fn for each leaf in the range, in order; stops at a nonzero return and returns it. */
 int pgtable_for_each(struct pgtable *pt, uint64_t addr, uint64_t bytes,
 		     int (*fn)(void *ctx, const struct pt_leaf *leaf), void *ctx);
 /* Frees all tables below the root; the caller has flushed and nobody walks any more. */
 void pgtable_destroy(struct pgtable *pt);
 
+/*
+ * Every function that takes a batch may leave work in it, on failure too: the caller flushes before
+ * it drops the lock. A NULL batch is for callers that know nothing is replaced (boot, first maps).
+ */
 /* Given by the environment: the walker's only way to memory. */
 uint64_t *pgtable_ptr(hpa_t table);
 /* Called by the walker between break and make; flushes the range for the table's users. */

@@ -13,6 +13,7 @@
 #define SCHED_PRIOS 8
 
 struct vcpu;
+struct vm;
 
 /* One per physical CPU; arch keeps a pointer to it in its CPU-local register. */
 struct pcpu {
@@ -26,6 +27,7 @@ struct pcpu {
 	struct vcpu *head[SCHED_PRIOS], *tail[SCHED_PRIOS];
 	uint32_t queued;
 	uint64_t slice_end;		/* 0: no tick */
+	uint64_t loaded_at;		/* when `current` came here */
 	uint64_t idle_ticks;
 	uint64_t exits;
 	uint64_t tlb_flushes;
@@ -38,8 +40,15 @@ extern unsigned pcpu_count;
 struct pcpu *this_pcpu(void);
 
 void sched_init_cpu(struct pcpu *c);
-/* STOPPED/WAITING -> READY on a CPU of its affinity. */
-void sched_ready(struct vcpu *v);
+/* Puts a READY vCPU on the queue of a CPU of its affinity and makes that CPU look. v->lock held. */
+void sched_enqueue_locked(struct vcpu *v);
+/* Takes it off whatever queue still names it; it is STOPPED, so nobody queues it again. */
+void sched_forget(struct vcpu *v);
+/* After VM_RESUME: READY vCPUs that were dropped from their queues come back. */
+void sched_requeue_vm(struct vm *vm);
+/* The stop of a vCPU that is on no CPU: run page, exit_seq, STOPPED. v->lock held; the caller calls
+ * event_set() after unlocking. */
+void sched_publish_stop_locked(struct vcpu *v, uint32_t reason, int32_t status);
 /*
  * Called with no lock held when `resched` is set or the current vCPU cannot go on: puts the current
  * one away, handles its requests, picks the next (idles until there is one), loads it, returns it.

@@ -20,7 +20,7 @@ struct stage2 {
 	struct mem_pool *pool;		/* table pages, out of the reservation */
 	uint16_t vmid;
 	struct tlbcheck check;		/* debug builds: pending invalidations */
-	uint64_t leaves[3];		/* by level, for SLOT_QUERY and tests */
+	uint64_t leaves[4];		/* by level, for SLOT_QUERY and tests */
 };
 
 /* vmid: 1.. ; root pages come from the hypervisor's pool. */

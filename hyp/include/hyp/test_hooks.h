@@ -22,11 +22,14 @@ extern enum mutant mutant_active;
 static inline bool mutant(enum mutant m) { return unlikely(mutant_active == m); }
 /* True when the nth allocation at this site is to fail (FAULT_INJECT). */
 bool inject_failure(uint32_t site);
+/* FAULT_INJECT: the nth next allocation at the site fails, once; nth 0 switches it off. */
+int inject_configure(uint32_t site, uint64_t nth);
 /* Host builds: gives other threads a turn at this point. Nothing elsewhere. */
 void test_yield(void);
 #else
 static inline bool mutant(enum mutant m) { (void)m; return false; }
 static inline bool inject_failure(uint32_t site) { (void)site; return false; }
+static inline int inject_configure(uint32_t site, uint64_t nth) { (void)site, (void)nth; return -1; }
 static inline void test_yield(void) {}
 #endif
 

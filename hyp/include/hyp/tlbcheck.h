@@ -14,11 +14,12 @@
 
 struct tlbcheck {
 #if DEBUG
-	struct {
+	struct tlbcheck_range {
 		uint64_t start, end;
+		bool merged;	/* covers more than is owed: for lack of slots */
 	} owed[TLBCHECK_SLOTS];	/* ranges; when full they merge into the nearest */
 	unsigned count;
-	uint64_t comparisons;
+	uint64_t comparisons;	/* stores and flushes looked at: a checker that sees none is off */
 #else
 	char unused;
 #endif
@@ -26,9 +27,25 @@ struct tlbcheck {
 
 struct pgtable_format;
 
+#if DEBUG
 void tlbcheck_store(struct tlbcheck *c, const struct pgtable_format *fmt, uint64_t addr,
 		    unsigned level, uint64_t old, uint64_t new_pte);
 void tlbcheck_flushed(struct tlbcheck *c, uint64_t start, uint64_t end, bool all);
 void tlbcheck_idle(struct tlbcheck *c, const char *where);
+#else
+static inline void tlbcheck_store(struct tlbcheck *c, const struct pgtable_format *fmt,
+				  uint64_t addr, unsigned level, uint64_t old, uint64_t new_pte)
+{
+	(void)c, (void)fmt, (void)addr, (void)level, (void)old, (void)new_pte;
+}
+static inline void tlbcheck_flushed(struct tlbcheck *c, uint64_t start, uint64_t end, bool all)
+{
+	(void)c, (void)start, (void)end, (void)all;
+}
+static inline void tlbcheck_idle(struct tlbcheck *c, const char *where)
+{
+	(void)c, (void)where;
+}
+#endif
 
 #endif

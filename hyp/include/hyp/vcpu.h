@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A vCPU: states, stops, the run page. State changes under its CPU's run-queue lock (sched.c)
- * but for `requests`, which anybody may set atomically.
+ * A vCPU: states, stops, the run page. State changes under v->lock; `requests` anybody may set
+ * atomically. A stop is published only after the registers have left the hardware, so that whoever
+ * sees STOPPED may read them and may run the vCPU elsewhere.
  */
 #ifndef HYP_VCPU_H
 #define HYP_VCPU_H
@@ -9,6 +10,8 @@
 #include <abi/vm.h>
 #include <asm/vcpu.h>
 #include <hyp/dirty_ring.h>
+#include <hyp/hyptimer.h>
+#include <hyp/lock.h>
 #include <hyp/types.h>
 
 struct vm;
@@ -18,15 +21,20 @@ enum vcpu_request {
 	VCPU_REQ_IRQ = 2,	/* interrupt state changed: re-evaluate before entry */
 	VCPU_REQ_PAUSE = 4,	/* the VM's pause count is not 0, or the VM is dying */
 	VCPU_REQ_RESCHED = 8,
-	VCPU_REQ_IMMEDIATE = 16, /* complete the pending MMIO, then stop with KICKED */
+	VCPU_REQ_SHUTDOWN = 16,	/* its VM has turned itself off: stop with SHUTDOWN */
 };
 
 struct vcpu {
 	struct arch_vcpu arch;		/* first: the entry code's offsets are from here */
 
 	struct vm *vm;
+	struct spinlock lock;		/* LOCK_VCPU: state, powered_on, cpu */
 	uint16_t id;
 	uint32_t requests;		/* enum vcpu_request, atomic */
+	bool on_cpu;			/* its registers are in hardware; cleared after put (release) */
+	bool stop_pending;		/* vcpu_stop() was called; published once it is put away */
+	bool wait_pending;		/* vcpu_wait() was called: WAITING once it is put away */
+	int32_t stop_status;
 	uint32_t state;			/* enum tm_vcpu_state */
 	bool powered_on;		/* PSCI / INIT-SIPI */
 	bool created;
@@ -57,13 +65,17 @@ struct vcpu {
 	uint64_t ready_since;		/* for stolen time */
 
 	struct tm_vcpu_stats stats;
-	uint64_t pv_stolen;
+	uint64_t pv_stolen, pv_shown;	/* own CPU only */
 };
 
 /* The vCPU that this physical CPU runs, or NULL. */
 struct vcpu *vcpu_current(void);
 
 int must_check vcpu_create(struct vm *vm, unsigned id);
+/* VCPU_RUN: completes a pending MMIO, then READY (or OFF while powered off). */
+int must_check vcpu_run(struct vcpu *v);
+/* Not on any CPU and its registers may be read and written: STOPPED, or its VM paused. */
+bool vcpu_is_quiet(const struct vcpu *v);
 /*
  * Stops the current vCPU with a reason; the union of the run page has been filled by the caller
  * through vcpu_run_page(). Publishes in the order of abi.md "A stop"; the scheduler then switches.
@@ -82,6 +94,13 @@ void vcpu_request(struct vcpu *v, uint32_t bits);
 void vcpu_wait_out_of_guest(struct vcpu *v);
 /* Sets event bit and rings the doorbell: the ring needs attention, the vCPU goes on (SPILL). */
 void vcpu_event(struct vcpu *v);
+/* Frees what a vCPU holds; it is off all CPUs and never runs again. */
+void vcpu_free(struct vcpu *v);
+/* The bits that keep a vCPU from entering the guest, or that entry has to look at first. */
+static inline uint32_t vcpu_requests(const struct vcpu *v)
+{
+	return __atomic_load_n(&v->requests, __ATOMIC_RELAXED);
+}
 /* PSCI CPU_ON of a powered-off vCPU; -TM_EALREADY when it is on. */
 int must_check vcpu_power_on(struct vcpu *v, uint64_t entry, uint64_t arg);
 /* PSCI CPU_OFF: HALTED stop when it was the last one. */

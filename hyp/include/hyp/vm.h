@@ -6,6 +6,7 @@
 #ifndef HYP_VM_H
 #define HYP_VM_H
 
+#include <abi/hypercall.h>
 #include <abi/vm.h>
 #include <asm/vm.h>
 #include <hyp/config.h>
@@ -30,7 +31,8 @@ struct vm {
 
 	uint32_t vcpus_max;		/* [c] */
 	uint32_t vcpus_count;		/* [v] */
-	struct vcpu *vcpu[TM_MAX_VCPUS]; /* [v] set once; readers load-acquire */
+	struct vcpu *vcpu[TM_MAX_VCPUS]; /* [v] readers load-acquire */
+	struct vcpu *vcpu_dead[TM_MAX_VCPUS]; /* [v] destroyed; kept until re-created or VM end */
 
 	uint32_t pause_count;		/* [v] */
 	uint32_t quiesce_count;		/* [v], read atomically by writers */
@@ -45,20 +47,47 @@ struct vm {
 	uint32_t mmio_window_count;	/* [c] */
 	struct arch_vm arch;		/* interrupt controller, timers, console UART */
 
-	uint32_t windows;		/* [a] windows that the manager has on this VM */
+	uint32_t windows;		/* [a] what the manager has mapped of this VM: see vm_window_get */
 	uint32_t shutdown_type;		/* [v] */
 	uint64_t pvtime_gpa;		/* [v] ~0 = off */
-	uint32_t destroy_step;		/* [v] */
+	uint32_t destroy_step;		/* [v] enum in vm.c */
+	bool destroying;		/* [v] one CPU is inside a step of VM_DESTROY */
+	uint64_t destroy_cursor;	/* [v] */
+	uint64_t touched;		/* counted: management calls that changed it */
 };
 
 /* NULL when there is no such live VM. vm_put() every one that is not NULL. */
 struct vm *vm_get(uint64_t handle);
 void vm_put(struct vm *vm);
 struct vm *vm_manager(void);
+/* Next existing VM with a handle above `after` (-1: from the start), counted; NULL at the end. */
+struct vm *vm_next(int after);
+/*
+ * Rings, run pages and MAP_GUEST windows in the manager each count once: the handle is reused, and
+ * the ring and run pages are freed, only after DESTROY is done and the last of them is unmapped.
+ */
+void vm_window_get(struct vm *vm);
+void vm_window_put(struct vm *vm);
+static inline bool vm_paused(const struct vm *vm)
+{
+	return __atomic_load_n(&vm->pause_count, __ATOMIC_ACQUIRE) != 0;
+}
+/* The manager is running and may be exited to. */
+bool manager_alive(void);
+/* Turns the VM off from inside (PSCI, triple fault): every vCPU stops with SHUTDOWN. */
+void vm_shutdown(struct vm *vm, uint32_t type);
 
 /* Boot: all VMs of the configuration; bad images are reported and skipped. */
 void vm_boot_all(const struct config *cfg);
+/* The VM without memory: for VM_CREATE after its checks, and for the boot configuration. */
+int must_check vm_alloc(const struct tm_vm_desc *d, hpa_t pool, uint64_t pool_pages,
+			struct vm **out);
 int must_check vm_create(const struct tm_vm_desc *d, struct vm **out);
+/* One bounded step: TM_CONTINUE until all memory is back with the manager. */
+int must_check vm_destroy(uint64_t handle);
+/* VCPU_DESTROY: -TM_EBUSY unless STOPPED. */
+int must_check vm_vcpu_destroy(struct vm *vm, struct vcpu *v);
+void vm_info(struct vm *vm, struct tm_vm_info *out);
 /* I-5: an internal inconsistency ends this VM; every call on it is -TM_EIO from then on. */
 void vm_kill(struct vm *vm, const char *why);
 

@@ -15,6 +15,10 @@ struct vm;
 struct vcpu;
 struct s2_fault;
 
+/* The range of manager gpas that MAP_* targets lie in. */
+uint64_t window_base(void);
+uint64_t window_size(void);
+
 /* Manager RAM: adds or removes [base, base + pages) 1:1 in the manager's stage-2, flush included. */
 int must_check manager_map_ram(hpa_t base, uint64_t pages);
 void manager_unmap_ram(hpa_t base, uint64_t pages);

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The VMs of the boot configuration. A static VM gets its memory, image, device tree and vCPUs
+ * here and starts with no help from the manager; one that cannot be built is reported and skipped,
+ * the others start. Runs once, on the boot CPU, before any guest instruction.
+ */
+#include <boot/guest_fdt.h>
+#include <boot/image_load.h>
+#include <arch/cpu.h>
+#include <arch/time.h>
+#include <arch/vcpu.h>
+#include <hyp/boot_info.h>
+#include <hyp/bootvms.h>
+#include <hyp/log.h>
+#include <hyp/owner.h>
+#include <hyp/sched.h>
+#include <hyp/string.h>
+#include <hyp/vm.h>
+
+#define POOL_MIN (2ull << 20)
+
+static struct guest_fdt tree;	/* too large for the stack; boot only */
+
+/* Where the parts of a guest go, and the view of its RAM that we load through. */
+struct load {
+	const struct vm_config *cfg;
+	hpa_t ram;
+	uint64_t entry;
+	uint64_t fdt_gpa;
+	struct guest_fdt_range initrd;
+};
+
+void vcpu_configure(struct vcpu *v, const struct vm_config *cfg)
+{
+	v->prio = (uint8_t)cfg->prio;
+	v->affinity = cfg->affinity;
+	if (cfg->slice_us) {
+		v->slice_ticks = arch_time_freq() / 1000000u * cfg->slice_us;
+	}
+}
+
+static void *at(const struct load *l, uint64_t guest_pa)
+{
+	return phys_to_virt(hpa_add(l->ram, guest_pa - l->cfg->mem_base));
+}
+
+static int load_image(struct load *l)
+{
+	const struct vm_config *cfg = l->cfg;
+	struct image_plan plan;
+	const void *data;
+	uint64_t size;
+	int err;
+
+	if (boot_module_find(cfg->image, &data, &size)) {
+		log_warn("vm %s: no module named %s", cfg->name, cfg->image);
+		return -TM_ENOENT;
+	}
+	err = image_plan(data, size, cfg->mem_base, cfg->mem_size, IMAGE_ALLOW_RAW, &plan);
+	if (err) {
+		log_warn("vm %s: image %s: %s", cfg->name, cfg->image, image_strerror(err));
+		return -TM_EINVAL;
+	}
+	for (unsigned i = 0; i < plan.count; i++) {
+		const struct image_segment *s = &plan.seg[i];
+
+		memcpy(at(l, s->gpa), (const char *)data + s->offset, s->file_size);
+	}
+	l->entry = plan.entry;
+	/* The tree lies at the start of RAM where the image leaves room, else at its very end. */
+	l->fdt_gpa = plan.low >= cfg->mem_base + GUEST_FDT_SIZE ? cfg->mem_base :
+		     cfg->mem_base + cfg->mem_size - GUEST_FDT_SIZE;
+	if (l->fdt_gpa != cfg->mem_base && plan.high > l->fdt_gpa) {
+		log_warn("vm %s: image %s leaves no room for its device tree", cfg->name,
+			 cfg->image);
+		return -TM_ENOSPC;
+	}
+	l->initrd.base = plan.high;	/* so far: what load_ramdisk must stay above */
+	return 0;
+}
+
+static int load_ramdisk(struct load *l)
+{
+	const struct vm_config *cfg = l->cfg;
+	uint64_t top = cfg->mem_base + cfg->mem_size - GUEST_FDT_SIZE, low = l->initrd.base;
+	const void *data;
+	uint64_t size;
+
+	l->initrd = (struct guest_fdt_range){0, 0};
+	if (!cfg->ramdisk[0]) {
+		return 0;
+	}
+	if (boot_module_find(cfg->ramdisk, &data, &size)) {
+		log_warn("vm %s: no module named %s", cfg->name, cfg->ramdisk);
+		return -TM_ENOENT;
+	}
+	if (size > top || ALIGN_DOWN(top - size, PAGE_SIZE) < low) {
+		log_warn("vm %s: ramdisk %s: %llu bytes do not fit", cfg->name, cfg->ramdisk,
+			 (unsigned long long)size);
+		return -TM_ENOSPC;
+	}
+	l->initrd = (struct guest_fdt_range){ALIGN_DOWN(top - size, PAGE_SIZE), size};
+	memcpy(at(l, l->initrd.base), data, size);
+	return 0;
+}
+
+static int load_tree(struct load *l)
+{
+	const struct vm_config *cfg = l->cfg;
+	const void *data;
+	uint64_t size;
+
+	if (cfg->dtb[0]) {
+		if (boot_module_find(cfg->dtb, &data, &size) || size > GUEST_FDT_SIZE) {
+			log_warn("vm %s: device tree module %s: absent, or above %u bytes",
+				 cfg->name, cfg->dtb, GUEST_FDT_SIZE);
+			return -TM_ENOENT;
+		}
+		memcpy(at(l, l->fdt_gpa), data, size);
+		return 0;
+	}
+	memset(&tree, 0, sizeof(tree));
+	tree.mem[0] = (struct guest_fdt_range){cfg->mem_base, cfg->mem_size};
+	tree.mem_count = 1;
+	tree.cpus = cfg->vcpus;
+	tree.gic_version = (uint32_t)arch_cap_gic_version();
+	tree.uart = 1;
+	tree.bootargs = cfg->bootargs;
+	tree.initrd = l->initrd;
+	return guest_fdt_build(at(l, l->fdt_gpa), GUEST_FDT_SIZE, &tree) < 0 ? -TM_E2BIG : 0;
+}
+
+static int load_all(struct load *l)
+{
+	uint64_t size = l->cfg->mem_size;
+	int err;
+
+	for (uint64_t off = 0; off < size; off += PAGE_SIZE) {
+		arch_zero_page(phys_to_virt(hpa_add(l->ram, off)));
+	}
+	err = load_image(l);
+	if (!err) {
+		err = load_ramdisk(l);
+	}
+	if (!err) {
+		err = load_tree(l);
+	}
+	arch_clean_to_poc(phys_to_virt(l->ram), size);
+	arch_sync_icache(phys_to_virt(l->ram), size);
+	return err;
+}
+
+/* Tables and bitmaps take about 0.2 %, twice that leaves room for slots that come later. */
+static uint64_t pool_bytes(const struct vm_config *cfg)
+{
+	uint64_t want = cfg->pool_size ? cfg->pool_size : cfg->mem_size / 256 + POOL_MIN;
+
+	return ALIGN_UP(want, PAGE_SIZE);
+}
+
+static int build(const struct vm_config *cfg, const struct load *l, struct vm *vm)
+{
+	uint64_t pages = cfg->mem_size / PAGE_SIZE;
+	int err = owner_change(vm->pool.base, vm->pool.pages, owner_of(OWNER_HYP, 0),
+			       owner_of(OWNER_VM_POOL, vm->handle));
+
+	if (!err) {
+		err = owner_change(l->ram, pages, owner_of(OWNER_HYP, 0),
+				   owner_of(OWNER_VM_SHARED, vm->handle));
+	}
+	if (!err) {
+		err = dirty_log_config(vm, cfg->ring_entries, cfg->dirty_flags);
+	}
+	if (!err) {
+		err = memslot_add_owned(vm, 0, gpa(cfg->mem_base), l->ram, pages, 0);
+	}
+	for (unsigned i = 0; !err && i < cfg->vcpus; i++) {
+		err = vcpu_create(vm, i);
+		if (!err) {
+			vcpu_configure(vm->vcpu[i], cfg);
+		}
+	}
+	return err;
+}
+
+static void start(const struct vm_config *cfg, const struct load *l, struct vm *vm)
+{
+	arch_vcpu_reset(vm->vcpu[0], l->entry, l->fdt_gpa);
+	for (unsigned i = 0; i < cfg->vcpus; i++) {
+		struct vcpu *v = vm->vcpu[i];
+
+		v->powered_on = i == 0;
+		if (cfg->autostart) {
+			(void)!vcpu_run(v);
+		}
+	}
+	log_info("vm %s: %u vCPUs, %llu MiB at 0x%llx%s", vm->name, cfg->vcpus,
+		 (unsigned long long)(cfg->mem_size >> 20), (unsigned long long)cfg->mem_base,
+		 cfg->autostart ? "" : ", not started");
+}
+
+static void boot_one(const struct vm_config *cfg)
+{
+	struct load l = {.cfg = cfg};
+	struct tm_vm_desc d = {.flags = TM_VM_STATIC | TM_VM_CONSOLE, .vcpus = cfg->vcpus};
+	uint64_t pool = pool_bytes(cfg);
+	struct vm *vm;
+	int err;
+
+	if (boot_alloc_largest() < cfg->mem_size + pool + 2 * LEVEL_SIZE(1)) {
+		log_warn("vm %s: memory: asked %llu KiB, there are %llu KiB", cfg->name,
+			 (unsigned long long)(cfg->mem_size >> 10),
+			 (unsigned long long)(boot_alloc_largest() >> 10));
+		return;
+	}
+	memcpy(d.name, cfg->name, sizeof(d.name));
+	memcpy(d.mmio, cfg->mmio, sizeof(d.mmio));
+	d.mmio_count = cfg->mmio_count;
+	memcpy(d.uuid, cfg->name, sizeof(d.uuid));	/* stable over restarts of the machine */
+	l.ram = boot_alloc(cfg->mem_size, LEVEL_SIZE(1));
+	err = load_all(&l);
+	if (!err) {
+		err = vm_alloc(&d, boot_alloc(pool, PAGE_SIZE), pool / PAGE_SIZE, &vm);
+	}
+	if (!err) {
+		err = build(cfg, &l, vm);
+		if (err) {
+			vm_kill(vm, "it could not be built");
+		}
+	}
+	if (err) {
+		log_warn("vm %s: not started (%d)", cfg->name, err);
+		return;
+	}
+	start(cfg, &l, vm);
+}
+
+void vm_boot_all(const struct config *cfg)
+{
+	const struct vm_config *manager = NULL;
+
+	for (unsigned i = 0; i < cfg->count; i++) {
+		if (cfg->vm[i].manager) {
+			manager = &cfg->vm[i];
+		}
+	}
+	if (manager && manager_create(manager)) {
+		manager = NULL;
+	}
+	for (unsigned i = 0; i < cfg->count; i++) {
+		if (!cfg->vm[i].manager) {
+			boot_one(&cfg->vm[i]);
+		}
+	}
+	if (manager) {
+		(void)!manager_start();
+	}
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The manager's event page and doorbell. The page belongs to the hypervisor and is shared with the
+ * manager, who exchanges its words; we only OR into it. Bit = vm * 64 + vCPU.
+ */
+#include <abi/vm.h>
+#include <arch/vcpu.h>
+#include <hyp/event.h>
+#include <hyp/page_alloc.h>
+#include <hyp/vm.h>
+
+static struct tm_event_page *page;	/* NULL until a manager maps it; then it stays ours */
+static bool attached;
+
+/* The page that MAP_EVENTS shows; NULL when there is no memory for it. */
+struct tm_event_page *event_page(void)
+{
+	if (!page) {
+		page = page_alloc();
+	}
+	return page;
+}
+
+void event_set(struct vcpu *v)
+{
+	uint64_t bit = 1ull << (v->id & 63u);
+	uint64_t old;
+
+	if (!__atomic_load_n(&attached, __ATOMIC_ACQUIRE)) {
+		return;
+	}
+	old = __atomic_fetch_or(&page->word[v->vm->handle % TM_MAX_VMS], bit, __ATOMIC_RELEASE);
+	if (!(old & bit)) {
+		arch_irq_pulse(vm_manager(), arch_doorbell_line());
+	}
+}
+
+void event_attach(void)
+{
+	struct vm *vm;
+
+	__atomic_store_n(&attached, true, __ATOMIC_RELEASE);
+	/* A new manager learns of everything that waits for it. */
+	for (int h = -1; (vm = vm_next(h)) != NULL; h = vm->handle, vm_put(vm)) {
+		for (unsigned i = 0; !vm->is_manager && i < vm->vcpus_max; i++) {
+			struct vcpu *v = __atomic_load_n(&vm->vcpu[i], __ATOMIC_ACQUIRE);
+
+			if (v && (v->state == TM_VCPU_STOPPED ||
+				  (v->ring.entries && dirty_ring_soft_full(&v->ring)))) {
+				event_set(v);
+			}
+		}
+	}
+}
+
+void event_reset(void)
+{
+	__atomic_store_n(&attached, false, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The life of a vCPU: creation, stops, requests, waiting, power. State and powered_on are guarded
+ * by v->lock; a vCPU's registers belong to the CPU that has it loaded (v->on_cpu) and otherwise to
+ * whoever holds it STOPPED or paused. The run page is shared with the manager: written here, and
+ * read only in vcpu_run(), each field once.
+ */
+#include <arch/cpu.h>
+#include <arch/time.h>
+#include <arch/vcpu.h>
+#include <hyp/boot_info.h>
+#include <hyp/dirty_log.h>
+#include <hyp/event.h>
+#include <hyp/log.h>
+#include <hyp/page_alloc.h>
+#include <hyp/sched.h>
+#include <hyp/string.h>
+#include <hyp/vm.h>
+
+#define DEFAULT_SLICE_US 10000u
+#define PRIO_MANAGER 1
+#define PRIO_GUEST 2
+
+struct vcpu *vcpu_current(void)
+{
+	return this_pcpu()->current;
+}
+
+static uint64_t vcpu_pages(void)
+{
+	return ALIGN_UP(sizeof(struct vcpu), PAGE_SIZE) / PAGE_SIZE;
+}
+
+static void vcpu_defaults(struct vcpu *v, struct vm *vm, unsigned id)
+{
+	spin_init(&v->lock, LOCK_VCPU);
+	v->vm = vm;
+	v->id = (uint16_t)id;
+	v->state = TM_VCPU_STOPPED;
+	v->powered_on = id == 0;
+	v->created = true;
+	v->quota = ~0ull;
+	v->prio = vm->is_manager ? PRIO_MANAGER : PRIO_GUEST;
+	v->cpu = (uint16_t)((vm->handle + id) % pcpu_count);
+	v->slice_ticks = arch_time_freq() / 1000000u * DEFAULT_SLICE_US;
+	v->run->abi = TM_VERSION_MAJOR << 16 | TM_VERSION_MINOR;
+}
+
+/* The pages of a vCPU that was destroyed are taken up again: the manager may still map them. */
+static struct vcpu *revive(struct vm *vm, unsigned id)
+{
+	struct vcpu *v;
+
+	spin_lock(&vm->lock);
+	v = vm->vcpu_dead[id];
+	vm->vcpu_dead[id] = NULL;
+	spin_unlock(&vm->lock);
+	if (v) {
+		struct tm_run_page *run = v->run;
+		struct dirty_ring ring = v->ring;
+		uint64_t ring_pages = v->ring_pages;
+
+		memset(v, 0, sizeof(*v));
+		memset(run, 0, sizeof(*run));
+		v->run = run;
+		v->ring_pages = ring_pages;
+		if (ring.entries) {
+			memset(ring.entries, 0, ring.size * sizeof(*ring.entries));
+			dirty_ring_init(&v->ring, ring.entries, ring.size, 0);
+		}
+	}
+	return v;
+}
+
+static struct vcpu *vcpu_alloc(struct vm *vm, unsigned id)
+{
+	struct vcpu *v = revive(vm, id);
+
+	if (!v) {
+		v = page_alloc_contig(vcpu_pages());
+		if (!v) {
+			return NULL;
+		}
+		v->run = page_alloc();
+		if (!v->run) {
+			page_free_contig(v, vcpu_pages());
+			return NULL;
+		}
+	}
+	vcpu_defaults(v, vm, id);
+	return v;
+}
+
+static int publish(struct vm *vm, struct vcpu *v)
+{
+	int err = 0;
+
+	spin_lock(&vm->lock);
+	if (vm->vcpu[v->id]) {
+		err = -TM_EEXIST;
+	} else {
+		vm->vcpus_count++;
+		__atomic_store_n(&vm->vcpu[v->id], v, __ATOMIC_RELEASE);
+	}
+	spin_unlock(&vm->lock);
+	return err;
+}
+
+int vcpu_create(struct vm *vm, unsigned id)
+{
+	struct vcpu *v;
+	int err;
+
+	if (id >= vm->vcpus_max || id >= TM_MAX_VCPUS) {
+		return -TM_EINVAL;
+	}
+	if (__atomic_load_n(&vm->vcpu[id], __ATOMIC_ACQUIRE)) {
+		return -TM_EEXIST;
+	}
+	err = dirty_log_vcpu_create_check(vm);
+	if (err) {
+		return err;
+	}
+	v = vcpu_alloc(vm, id);
+	if (!v) {
+		return -TM_ENOMEM;
+	}
+	err = v->ring.entries ? 0 : dirty_log_ring_alloc(v);
+	if (!err) {
+		err = arch_vcpu_init(v);
+	}
+	if (!err) {
+		arch_vcpu_reset(v, 0, 0);
+		err = publish(vm, v);
+		if (err) {
+			arch_vcpu_destroy(v);
+		}
+	}
+	if (err) {
+		vcpu_free(v);
+	}
+	return err;
+}
+
+void vcpu_free(struct vcpu *v)
+{
+	if (v->vm) {
+		dirty_log_ring_free(v);
+	}
+	if (v->run) {
+		page_free(v->run);
+	}
+	page_free_contig(v, vcpu_pages());
+}
+
+bool vcpu_is_quiet(const struct vcpu *v)
+{
+	if (__atomic_load_n(&v->on_cpu, __ATOMIC_ACQUIRE)) {
+		return false;
+	}
+	return __atomic_load_n(&v->state, __ATOMIC_ACQUIRE) == TM_VCPU_STOPPED || vm_paused(v->vm);
+}
+
+/* --- stops: called on the vCPU's own CPU, published by the scheduler after the put --- */
+
+void vcpu_stop(struct vcpu *v, uint32_t reason, int32_t status)
+{
+	if (v->stop_pending) {
+		return;		/* one stop, one cause: the first */
+	}
+	v->reason = reason;
+	v->stop_status = status;
+	v->stop_pending = true;
+	__atomic_store_n(&this_pcpu()->resched, 1, __ATOMIC_RELAXED);
+}
+
+void vcpu_stop_memory_fault(struct vcpu *v, uint64_t flags, gpa_t a, uint64_t size)
+{
+	struct tm_exit_memory_fault *f = &v->run->u.memory_fault;
+
+	WRITE_ONCE(f->flags, flags);
+	WRITE_ONCE(f->gpa, a.v & ~PAGE_MASK);
+	WRITE_ONCE(f->size, size);
+	vcpu_stop(v, TM_EXIT_MEMORY_FAULT, -TM_EFAULT);
+}
+
+void vcpu_stop_mmio(struct vcpu *v, gpa_t a, unsigned len, bool write, uint64_t data)
+{
+	struct tm_exit_mmio *m = &v->run->u.mmio;
+
+	memset(m, 0, sizeof(*m));
+	m->gpa = a.v;
+	m->len = len;
+	m->is_write = write;
+	if (write) {
+		memcpy(m->data, &data, MIN(len, sizeof(data)));
+	}
+	v->mmio_pending = true;
+	v->mmio_is_write = write;
+	v->mmio_len = (uint8_t)len;
+	v->stats.mmio_exits++;
+	vcpu_stop(v, TM_EXIT_MMIO, 0);
+}
+
+void vm_shutdown(struct vm *vm, uint32_t type)
+{
+	struct vcpu *self = vcpu_current();
+
+	if (vm->is_manager) {
+		manager_died(type == TM_SHUTDOWN_CRASH ? "it crashed" : "it shut itself down");
+		return;
+	}
+	log_info("vm %s: shutdown type %u", vm->name, type);
+	vm->shutdown_type = type;
+	for (unsigned i = 0; i < vm->vcpus_max; i++) {
+		struct vcpu *v = __atomic_load_n(&vm->vcpu[i], __ATOMIC_ACQUIRE);
+
+		if (v && v != self) {
+			vcpu_request(v, VCPU_REQ_SHUTDOWN);
+		}
+	}
+	if (self && self->vm == vm) {
+		vcpu_stop(self, TM_EXIT_SHUTDOWN, 0);
+	}
+}
+
+void vcpu_stop_shutdown(struct vcpu *v, uint32_t type)
+{
+	vm_shutdown(v->vm, type);
+}
+
+void vcpu_wait(struct vcpu *v)
+{
+	v->stats.wfi++;
+	if (arch_vcpu_irq_pending(v)) {
+		return;
+	}
+	v->wait_pending = true;
+	__atomic_store_n(&this_pcpu()->resched, 1, __ATOMIC_RELAXED);
+}
+
+/* --- requests from anywhere --- */
+
+/* The loaded vCPU's CPU must look at `requests` before it enters the guest again. */
+static void poke_locked(struct vcpu *v)
+{
+	struct pcpu *c = &pcpus[v->cpu];
+
+	if (c != this_pcpu() && __atomic_load_n(&v->in_guest, __ATOMIC_SEQ_CST)) {
+		arch_cpu_kick(c);
+	}
+}
+
+void vcpu_request(struct vcpu *v, uint32_t bits)
+{
+	bool stopped = false;
+	uint32_t state;
+
+	spin_lock(&v->lock);
+	state = v->state;
+	if (state == TM_VCPU_RUNNING) {
+		__atomic_fetch_or(&v->requests, bits, __ATOMIC_SEQ_CST);
+		poke_locked(v);
+	} else if (state != TM_VCPU_STOPPED && (bits & (VCPU_REQ_STOP | VCPU_REQ_SHUTDOWN))) {
+		/* On no CPU: it stops here and now; a queue entry left behind is dropped. */
+		sched_publish_stop_locked(v, bits & VCPU_REQ_SHUTDOWN ? TM_EXIT_SHUTDOWN :
+					  TM_EXIT_KICKED, 0);
+		stopped = true;
+	}
+	spin_unlock(&v->lock);
+	if (stopped) {
+		event_set(v);
+	}
+}
+
+void vcpu_irq_kick(struct vcpu *v)
+{
+	spin_lock(&v->lock);
+	if (v->state == TM_VCPU_WAITING) {
+		v->state = TM_VCPU_READY;
+		sched_enqueue_locked(v);
+	} else if (v->state == TM_VCPU_RUNNING) {
+		__atomic_fetch_or(&v->requests, (uint32_t)VCPU_REQ_IRQ, __ATOMIC_SEQ_CST);
+		poke_locked(v);
+	}
+	spin_unlock(&v->lock);
+}
+
+void vcpu_wait_out_of_guest(struct vcpu *v)
+{
+	uint64_t exits = __atomic_load_n(&v->stats.exits, __ATOMIC_ACQUIRE);
+
+	vcpu_request(v, VCPU_REQ_RESCHED);
+	while (v != vcpu_current() && __atomic_load_n(&v->in_guest, __ATOMIC_SEQ_CST) &&
+	       __atomic_load_n(&v->stats.exits, __ATOMIC_ACQUIRE) == exits) {
+		arch_cpu_relax();
+	}
+}
+
+void vcpu_event(struct vcpu *v)
+{
+	event_set(v);
+}
+
+/* --- running --- */
+
+int vcpu_run(struct vcpu *v)
+{
+	struct tm_run_page *run = v->run;
+	bool kicked = false;
+
+	spin_lock(&v->lock);
+	if (v->state != TM_VCPU_STOPPED || v->on_cpu) {
+		spin_unlock(&v->lock);
+		return -TM_EALREADY;
+	}
+	WRITE_ONCE(run->reason, TM_EXIT_NONE);
+	WRITE_ONCE(run->status, 0);
+	v->reason = TM_EXIT_NONE;
+	v->stats.reason = TM_EXIT_NONE;
+	if (v->mmio_pending) {
+		uint64_t data = 0;
+
+		memcpy(&data, run->u.mmio.data, MIN(v->mmio_len, sizeof(data)));
+		v->mmio_pending = false;
+		arch_vcpu_complete_mmio(v, data);
+	}
+	if (READ_ONCE(run->immediate_exit) == 1) {
+		sched_publish_stop_locked(v, TM_EXIT_KICKED, 0);
+		kicked = true;
+	} else if (!v->powered_on) {
+		v->state = TM_VCPU_OFF;
+	} else {
+		v->state = TM_VCPU_READY;
+		sched_enqueue_locked(v);
+	}
+	spin_unlock(&v->lock);
+	if (kicked) {
+		event_set(v);
+	}
+	return 0;
+}
+
+int vcpu_power_on(struct vcpu *v, uint64_t entry, uint64_t arg)
+{
+	int err = 0;
+
+	spin_lock(&v->lock);
+	if (v->powered_on || v->on_cpu) {
+		err = -TM_EALREADY;
+	} else {
+		arch_vcpu_reset(v, entry, arg);
+		v->powered_on = true;
+		if (v->state == TM_VCPU_OFF) {
+			v->state = TM_VCPU_READY;
+			sched_enqueue_locked(v);
+		}
+	}
+	spin_unlock(&v->lock);
+	return err;
+}
+
+void vcpu_power_off(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	bool last = true;
+
+	spin_lock(&v->lock);
+	v->powered_on = false;
+	spin_unlock(&v->lock);
+	/* Of two last CPUs that go at once, at least one must see the other's store. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < vm->vcpus_max; i++) {
+		struct vcpu *o = __atomic_load_n(&vm->vcpu[i], __ATOMIC_ACQUIRE);
+
+		last = last && !(o && o->powered_on);
+	}
+	if (last && vm->is_manager) {
+		manager_died("its last CPU is off");
+	} else if (last) {
+		vcpu_stop(v, TM_EXIT_HALTED, 0);
+	}
+	__atomic_store_n(&this_pcpu()->resched, 1, __ATOMIC_RELAXED);
+}
