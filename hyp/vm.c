@@ -255,7 +255,11 @@ int vm_create(const struct tm_vm_desc *d, struct vm **out)
 	if (err) {
 		return err;
 	}
-	manager_unmap_ram(base, pages);
+	err = manager_unmap_ram(base, pages);
+	if (err) {
+		(void)!owner_change(base, pages, limbo, manager);
+		return err;
+	}
 	err = vm_alloc(d, base, pages, out);
 	if (!err) {
 		err = owner_change(base, pages, limbo,

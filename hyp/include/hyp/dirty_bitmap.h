@@ -20,7 +20,10 @@ struct dirty_bitmap {
 	struct spinlock lock;		/* LOCK_BITMAP: growth only */
 	struct mem_pool *pool;
 	uint64_t npages;
-	void *dir;			/* leaf pointers and summary; NULL while empty or off */
+	void *dir;			/* top node: children and summary; NULL while off */
+	void *chunk;			/* pool page that new leaves are cut from */
+	uint64_t reserved;		/* pool pages set aside and not yet taken */
+	uint8_t depth;			/* levels of nodes above the leaves */
 	uint64_t root;			/* 0 <=> nothing is dirty: the O(1) `any` */
 	uint64_t leaves;		/* allocated */
 	uint64_t fallbacks;		/* leaves marked whole for want of memory */
@@ -28,11 +31,17 @@ struct dirty_bitmap {
 };
 
 int must_check dirty_bitmap_init(struct dirty_bitmap *b, struct mem_pool *pool, uint64_t npages);
+/* The hidden overflow set of a ring-exclusive VM (R-29): nodes and one page of leaves set aside;
+ * when that is used up, whole leaves are marked. */
+int must_check dirty_bitmap_init_overflow(struct dirty_bitmap *b, struct mem_pool *pool,
+					  uint64_t npages);
 void dirty_bitmap_destroy(struct dirty_bitmap *b);
 /* Pool pages that a slot of this size can take, worst case. */
 uint64_t dirty_bitmap_pages_needed(uint64_t npages);
 /* Returns true for a 0 -> 1 transition. Never fails. */
 bool dirty_bitmap_set(struct dirty_bitmap *b, uint64_t page);
+/* INITIALLY_SET: every page dirty, in time O(leaves / 64). Before anybody else uses it. */
+void dirty_bitmap_set_all(struct dirty_bitmap *b);
 void dirty_bitmap_set_range(struct dirty_bitmap *b, uint64_t page, uint64_t n);
 bool dirty_bitmap_any(const struct dirty_bitmap *b);
 /* The word with pages 64 * w ..; does not change it. Bits beyond npages are 0. */

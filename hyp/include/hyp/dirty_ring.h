@@ -11,6 +11,8 @@
 #include <hyp/err.h>
 #include <hyp/types.h>
 
+#define DIRTY_RING_RESERVE 64u	/* entries above the soft limit, besides the hardware buffer's */
+
 struct dirty_ring {
 	struct tm_ring_entry *entries;	/* NULL: no ring */
 	uint32_t size;			/* entries, a power of two */

@@ -14,6 +14,7 @@ enum lock_rank {
 	LOCK_VM = 20,		/* struct vm: vcpus, configuration */
 	LOCK_SLOTS = 30,	/* struct vm: slot-changing calls are serialised by it */
 	LOCK_WINDOW = 35,	/* window.c: the manager's window list */
+	LOCK_WRITERS = 39,	/* one waiter at a time for writers' sections (dirty_log.c) */
 	LOCK_STAGE2_MANAGER = 40, /* the manager's stage-2: taken before ... */
 	LOCK_STAGE2 = 41,	/* ... any other VM's; slots, leaves, arming */
 	LOCK_RING_RESET = 38,	/* serialises RING_RESET of one VM */

@@ -6,6 +6,7 @@
 #ifndef HYP_TEST_HOOKS_H
 #define HYP_TEST_HOOKS_H
 
+#include <hyp/err.h>
 #include <hyp/types.h>
 
 enum mutant {
@@ -22,6 +23,11 @@ extern enum mutant mutant_active;
 static inline bool mutant(enum mutant m) { return unlikely(mutant_active == m); }
 /* True when the nth allocation at this site is to fail (FAULT_INJECT). */
 bool inject_failure(uint32_t site);
+/* FAULT_INJECT: the nth call of the site from now on fails, once; 0 = never. -TM_EINVAL: no such. */
+int must_check inject_set(uint64_t site, uint64_t nth);
+/* Reads mutant= from the boot line. */
+void test_hooks_init(void);
+const char *mutant_name(enum mutant m);
 /* FAULT_INJECT: the nth next allocation at the site fails, once; nth 0 switches it off. */
 int inject_configure(uint32_t site, uint64_t nth);
 /* Host builds: gives other threads a turn at this point. Nothing elsewhere. */
@@ -31,6 +37,7 @@ static inline bool mutant(enum mutant m) { (void)m; return false; }
 static inline bool inject_failure(uint32_t site) { (void)site; return false; }
 static inline int inject_configure(uint32_t site, uint64_t nth) { (void)site, (void)nth; return -1; }
 static inline void test_yield(void) {}
+static inline void test_hooks_init(void) {}
 #endif
 
 enum inject_site { INJECT_POOL = 1, INJECT_PAGE = 2, INJECT_BITMAP_LEAF = 3, INJECT_TABLE = 4 };

@@ -48,6 +48,8 @@ struct vm {
 	struct arch_vm arch;		/* interrupt controller, timers, console UART */
 
 	uint32_t windows;		/* [a] what the manager has mapped of this VM: see vm_window_get */
+	uint32_t windows_rw;		/* [a] of those, writable MAP_GUEST ones (window.c) */
+	uint32_t windows_guest;		/* [a] of those, MAP_GUEST ones */
 	uint32_t shutdown_type;		/* [v] */
 	uint64_t pvtime_gpa;		/* [v] ~0 = off */
 	uint32_t destroy_step;		/* [v] enum in vm.c */
