@@ -139,7 +139,8 @@ hyp-objs-y :=
 include hyp/objs.mk arch/$(ARCH)/objs.mk drivers/objs.mk boot/objs.mk boot/$(ARCH)/objs.mk
 
 ARCHFLAGS_arm64 := -mgeneral-regs-only -mstrict-align -march=armv8-a
-HYP_INC := -I hyp/public -I hyp/include -I arch/$(ARCH)/include
+# -I . is for <boot/...> and <drivers/...>; check_layers.sh says who may use it.
+HYP_INC := -I hyp/public -I hyp/include -I arch/$(ARCH)/include -I .
 HYP_DEF := -DDEBUG=$(DEBUG) -DTM_TEST_BUILD=$(TEST)
 HYP_COMMON := $(ARCHFLAGS_$(ARCH)) -ffreestanding -fno-pic -fno-common -g -MMD -MP $(HYP_DEF) $(HYP_INC)
 HYP_CFLAGS := -std=c11 $(OPT) $(WARN) $(HYP_COMMON) -fno-omit-frame-pointer \

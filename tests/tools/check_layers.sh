@@ -4,7 +4,7 @@
 #   public headers      <stdint.h>, <abi/...>
 #   pure files          <hyp/types.h> <hyp/err.h> <stdatomic.h> and their own header
 #   *_format.c          <hyp/pgtable.h>, their own header; no assembly
-#   hyp/                <abi/> <hyp/> <arch/>, C's freestanding headers; <asm/> only in three headers
+#   hyp/                <abi/> <hyp/> <arch/>, the two pure helpers of boot/, C's own headers; <asm/> only in three headers
 #   drivers/            <hyp/types.h> <hyp/console.h> <hyp/err.h> <asm/io.h>
 #   guests/             <abi/>, guests/lib, the C library: the compile line has no other -I
 # One place issues TLB invalidations; the core has no #if on the architecture.
@@ -48,7 +48,7 @@ done
 
 core=$(files hyp | grep -v '^hyp/public/')
 includes 'the core includes <abi/> <hyp/> <arch/>' \
-	"<(abi|hyp|arch)/[a-z0-9_/]*\.h>|<asm/|\"[a-z0-9_]*\.h\"|<libfdt\.h>|$STD" $core
+	"<(abi|hyp|arch)/[a-z0-9_/]*\.h>|<asm/|<boot/(guest_fdt|image_load)\.h>|\"[a-z0-9_]*\.h\"|<libfdt\.h>|$STD" $core
 hits=$(grep -nHE 'include *<asm/' $core /dev/null |
 	grep -vE '^hyp/include/(hyp/(lock|vcpu|vm|types|percpu|barrier)|arch/[a-z0-9_]*)\.h:')
 [ -z "$hits" ] || fail 'the core includes <asm/> through lock.h, vcpu.h, vm.h, types.h only' "$hits"

@@ -10,7 +10,6 @@ $(O)/run: console.log, console.log.cmd (QEMU's command line), config.dts, module
 import argparse
 import os
 import re
-import struct
 import sys
 import time
 
@@ -21,8 +20,6 @@ from qemu import Machine, MachineError, SCALE
 LINUX_ARGS = "console=ttyAMA0 earlycon=pl011,0x09000000 quiet rdinit=/init"
 RESULT = re.compile(rb"tidemark: run (PASS|FAIL)[^\r\n]*")
 DEAD = re.compile(rb"tidemark: PANIC[^\r\n]*")
-ELF_MACHINE_AARCH64 = 183
-PT_LOAD = 1
 
 TRY = """\
 The keyboard goes to the manager's shell. Try:
@@ -37,43 +34,12 @@ To leave: Ctrl-A then x.
 """
 
 
-def flatten_elf(path, out):
-    """An ELF guest becomes the flat binary that its LOAD segments describe."""
-    with open(path, "rb") as source:
-        elf = source.read()
-    if elf[4] != 2 or struct.unpack_from("<H", elf, 18)[0] != ELF_MACHINE_AARCH64:
-        sys.exit("run: %s is not a 64-bit Arm ELF file" % path)
-    phoff, = struct.unpack_from("<Q", elf, 32)
-    phentsize, phnum = struct.unpack_from("<HH", elf, 54)
-    loads = []
-    for i in range(phnum):
-        kind, _, offset, _, paddr, filesz = struct.unpack_from("<IIQQQQ", elf, phoff + i * phentsize)
-        if kind == PT_LOAD and filesz:
-            loads.append((paddr, elf[offset:offset + filesz]))
-    if not loads:
-        sys.exit("run: %s has nothing to load" % path)
-    base = min(paddr for paddr, _ in loads)
-    size = max(paddr + len(data) for paddr, data in loads) - base
-    if size > 1 << 30:
-        sys.exit("run: the segments of %s lie more than 1 GiB apart" % path)
-    image = bytearray(size)
-    for paddr, data in loads:
-        image[paddr - base:paddr - base + len(data)] = data
-    with open(out, "wb") as target:
-        target.write(image)
-    return out
-
-
-def configuration(args, run_dir):
+def configuration(args):
     """Returns (vms, extra files) from the options."""
     manager = tmconfig.vm("manager", manager=True, image="manager.bin")
     files = {}
     if args.guest:
-        path = args.guest
-        with open(path, "rb") as source:
-            if source.read(4) == b"\x7fELF":
-                path = flatten_elf(path, os.path.join(run_dir, "guest.bin"))
-        files["guest.img"] = path
+        files["guest.img"] = args.guest
         guest = tmconfig.vm("guest", image="guest.img")
         if args.bootargs:
             guest["bootargs"] = args.bootargs
@@ -148,7 +114,7 @@ def main():
 
     run_dir = os.path.join(args.build, "run")
     os.makedirs(run_dir, exist_ok=True)
-    vms, files = configuration(args, run_dir)
+    vms, files = configuration(args)
     with open(os.path.join(run_dir, "config.dts"), "w") as out:
         out.write(tmconfig.dts(vms))
     with open(os.path.join(run_dir, "seed"), "w") as out:
