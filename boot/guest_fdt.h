@@ -43,6 +43,7 @@ struct guest_fdt_tidemark {
 	struct guest_fdt_range window;
 	uint32_t max_vms;
 	uint32_t max_vcpus;
+	uint32_t restart_count;		/* managers that died before this one */
 	uint32_t vm_count;
 	struct guest_fdt_vm vm[GUEST_FDT_VM_MAX];
 };
