@@ -187,6 +187,7 @@ static void parse_tidemark(const void *fdt)
 	}
 	tm_boot.max_vms = prop_u32(fdt, node, "max-vms");
 	tm_boot.max_vcpus = prop_u32(fdt, node, "max-vcpus");
+	tm_boot.restart_count = prop_u32(fdt, node, "restart-count");
 }
 
 /* The heap ends at the first thing above the image that is not ours to use. */

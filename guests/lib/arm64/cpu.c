@@ -109,12 +109,12 @@ int tm_cpu_start(uint32_t index, void (*fn)(void *arg), void *arg)
 	}
 	tm_percpu[index].index = index;
 	if (s->percpu == NULL) {
-		char *stack = aligned_alloc(16, SECONDARY_STACK);
+		char *stack = malloc(SECONDARY_STACK + 16);
 
 		if (stack == NULL) {
 			return -6;	/* INTERNAL_FAILURE */
 		}
-		s->sp = (uint64_t)(uintptr_t)(stack + SECONDARY_STACK);
+		s->sp = ((uint64_t)(uintptr_t)stack + SECONDARY_STACK + 15) & ~(uint64_t)15;
 		s->percpu = &tm_percpu[index];
 	}
 	s->fn = fn;

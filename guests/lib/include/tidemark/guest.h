@@ -36,6 +36,7 @@ struct tm_boot {
 	struct tm_range window;			/* /tidemark: where MAP_* may map; size 0: not the manager */
 	uint32_t max_vms;
 	uint32_t max_vcpus;
+	uint32_t restart_count;			/* managers that died before this one */
 };
 extern struct tm_boot tm_boot;
 
