@@ -353,6 +353,8 @@ check: check-steps
 	@$(PYTHON) tests/tools/count.py --title check $(O)/test/host $(O)/test/lint.tap
 
 # Rows need: release, debug and debug-test images, all guests, the initramfs. EMU_ARGS go to pytest.
+# EMU_LIMIT is the wall time for all rows together.
+EMU_LIMIT ?= $(if $(filter 1,$(SOAK)),36000,1800)
 EMU_JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 PYTEST := $(PYTHON) -m pytest -p no:cacheprovider -q --rootdir=tests/emu
 emu-images: guests $(INITRAMFS) $(PLUGINS)
@@ -365,7 +367,7 @@ emu-rows: emu-images
 	@rm -f $(O)/test/emu.tap
 	@mkdir -p $(O)/test
 	@TM_BUILD=$(O) TM_SYSROOT=$(SYSROOT) TM_SOAK=$(SOAK) PYTHONDONTWRITEBYTECODE=1 \
-		$(PYTEST) $(if $(filter-out 1,$(EMU_JOBS)),-n $(EMU_JOBS) --dist load) \
+		timeout -k 10 $(EMU_LIMIT) $(PYTEST) $(if $(filter-out 1,$(EMU_JOBS)),-n $(EMU_JOBS) --dist load) \
 		tests/emu $(EMU_ARGS) </dev/null || true
 
 test: check-steps

@@ -24,7 +24,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(TOP, "tests", "tools"))
 
 import modules as modules_tool  # noqa: E402
-from qemu import Machine  # noqa: E402
+from qemu import Machine, newer_qemu  # noqa: E402, F401
 
 BUILD = os.path.abspath(os.environ.get("TM_BUILD", os.path.join(TOP, "build")))
 SYSROOT = os.path.abspath(os.environ.get("TM_SYSROOT", os.path.join(TOP, "build/cache/arm64")))

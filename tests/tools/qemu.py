@@ -27,6 +27,17 @@ UBOOT = "/usr/lib/u-boot/qemu_arm64/u-boot.bin"
 PR_SET_PDEATHSIG = 1
 
 
+def newer_qemu():
+    """A QEMU 8 or later for a few smoke rows: TM_QEMU_NEW=, or the one that runs anyway; or None."""
+    path = os.environ.get("TM_QEMU_NEW", QEMU)
+    try:
+        text = subprocess.run([path, "--version"], stdout=subprocess.PIPE).stdout.decode()
+    except OSError:
+        return None
+    match = re.search(r"version (\d+)\.", text)
+    return path if match and int(match.group(1)) >= 8 else None
+
+
 class MachineError(AssertionError):
     pass
 
