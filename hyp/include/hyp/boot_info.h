@@ -40,6 +40,9 @@ struct boot_info {
 
 extern struct boot_info boot_info;
 
+/* "tidemark: cannot start: <why>" on the console, then stop. Before the first guest only. */
+void cannot_start(const char *fmt, ...) noreturn_fn __attribute__((format(printf, 1, 2)));
+
 /* Finds a module by name in the cpio archive. 0 or -TM_ENOENT. */
 int must_check boot_module_find(const char *name, const void **data, uint64_t *size);
 /* Value of `key=` on the command line copied to buf; false when absent. */

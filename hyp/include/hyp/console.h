@@ -11,6 +11,18 @@
 
 struct vm;
 
+#define CONSOLE_LINE 192
+
+/* A VM's share of the console, in struct vm; guarded by the console's lock, zero at the start. */
+struct console_vm {
+	char line[CONSOLE_LINE];	/* what it has written of its present line */
+	uint16_t len;
+	bool cr;			/* a carriage return whose meaning the next character tells */
+	uint64_t window;		/* throttle: start of the present second, in counter ticks */
+	uint32_t written;		/* bytes in it */
+	uint64_t dropped;
+};
+
 /* A physical UART; drivers/uart registers one. */
 struct uart_ops {
 	const char *name;

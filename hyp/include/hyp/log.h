@@ -19,6 +19,9 @@ void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(pr
 #define log_info(...) log_at(LOG_INFO, __VA_ARGS__)
 #define log_dbg(...) log_at(LOG_DBG, __VA_ARGS__)
 
+/* A line of level INFO without the "tidemark: " in front: the banner. */
+void log_banner(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 /* For everything that a guest or the manager can trigger: at most `burst` lines a second a site. */
 struct ratelimit {
 	uint64_t window_start;

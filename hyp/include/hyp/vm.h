@@ -10,6 +10,7 @@
 #include <abi/vm.h>
 #include <asm/vm.h>
 #include <hyp/config.h>
+#include <hyp/console.h>
 #include <hyp/dirty_log.h>
 #include <hyp/memslot.h>
 #include <hyp/mmio.h>
@@ -45,6 +46,7 @@ struct vm {
 	struct mmio_map mmio;		/* [c] */
 	struct tm_range mmio_window[TM_VM_MMIO_WINDOWS]; /* [c] */
 	uint32_t mmio_window_count;	/* [c] */
+	struct console_vm console;	/* console.c */
 	struct arch_vm arch;		/* interrupt controller, timers, console UART */
 
 	uint32_t windows;		/* [a] what the manager has mapped of this VM: see vm_window_get */
