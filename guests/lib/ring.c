@@ -7,6 +7,11 @@
 #include <stddef.h>
 #include <tidemark/ring.h>
 
+/*
+ * What an earlier manager harvested and nobody has reset is passed over here, and only here: later
+ * a RESET entry at `next` means that the whole ring waits for its reset, and stepping over it would
+ * lose the producer's place.
+ */
 void tm_ring_init(struct tm_ring *r, struct tm_ring_entry *entries, uint32_t count,
 		  uint64_t reset_index)
 {
@@ -14,22 +19,22 @@ void tm_ring_init(struct tm_ring *r, struct tm_ring_entry *entries, uint32_t cou
 	r->count = count;
 	r->next = (uint32_t)reset_index & (count - 1);
 	r->harvested = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		if ((__atomic_load_n(&entries[r->next].flags, __ATOMIC_ACQUIRE) & TM_RING_RESET) ==
+		    0) {
+			break;
+		}
+		r->next = (r->next + 1) & (count - 1);
+	}
 }
 
-/* The entry at next if it waits for us. Entries that an earlier manager harvested and nobody has
- * reset yet are passed over, at most once around. */
+/* The entry at next if it waits for us. */
 static struct tm_ring_entry *ready(struct tm_ring *r, uint32_t *flags)
 {
-	for (uint32_t i = 0; i < r->count; i++) {
-		struct tm_ring_entry *e = &r->entries[r->next];
+	struct tm_ring_entry *e = &r->entries[r->next];
 
-		*flags = __atomic_load_n(&e->flags, __ATOMIC_ACQUIRE);
-		if ((*flags & TM_RING_RESET) == 0) {
-			return (*flags & TM_RING_DIRTY) != 0 ? e : NULL;
-		}
-		r->next = (r->next + 1) & (r->count - 1);
-	}
-	return NULL;
+	*flags = __atomic_load_n(&e->flags, __ATOMIC_ACQUIRE);
+	return (*flags & (TM_RING_DIRTY | TM_RING_RESET)) == TM_RING_DIRTY ? e : NULL;
 }
 
 static void give_back(struct tm_ring *r, struct tm_ring_entry *e, uint32_t flags)
@@ -83,10 +88,7 @@ uint32_t tm_ring_pending(const struct tm_ring *r, uint32_t max)
 		const struct tm_ring_entry *e = &r->entries[(r->next + i) & (r->count - 1)];
 		uint32_t flags = __atomic_load_n(&e->flags, __ATOMIC_ACQUIRE);
 
-		if ((flags & TM_RING_RESET) != 0) {
-			continue;
-		}
-		if ((flags & TM_RING_DIRTY) == 0) {
+		if ((flags & (TM_RING_DIRTY | TM_RING_RESET)) != TM_RING_DIRTY) {
 			break;
 		}
 		n++;

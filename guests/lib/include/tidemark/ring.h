@@ -20,10 +20,11 @@ struct tm_ring {
 /* Return nonzero to stop after this entry (which stays harvested). */
 typedef int (*tm_ring_fn)(void *arg, uint32_t slot, uint64_t offset);
 
-/* reset_index is MAP_RING's result 1: a manager that attaches starts there. */
+/* reset_index is MAP_RING's result 1: a manager that attaches starts there, behind the entries that
+ * its dead predecessor harvested without a reset. Call it while no RING_RESET of the VM runs. */
 void tm_ring_init(struct tm_ring *r, struct tm_ring_entry *entries, uint32_t count,
 		  uint64_t reset_index);
-/* At most max entries. Entries already harvested (by a dead manager) are skipped over unseen. */
+/* At most max entries. */
 uint32_t tm_ring_harvest(struct tm_ring *r, tm_ring_fn fn, void *arg, uint32_t max);
 /* Copies of at most max entries; flags of the copies are as found. */
 uint32_t tm_ring_harvest_array(struct tm_ring *r, struct tm_ring_entry *out, uint32_t max);
