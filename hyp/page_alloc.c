@@ -318,6 +318,16 @@ void page_free_contig(void *p, uint64_t pages)
 	spin_unlock(&hyp_pool.lock);
 }
 
+#if TM_TEST_BUILD
+void page_alloc_reset(void)
+{
+	hyp_pool.count = 0;
+	spin_init(&hyp_pool.lock, LOCK_PAGE_ALLOC);
+	free_count = 0;
+	boot_ready = false;
+}
+#endif
+
 /* ---- a VM's pool ------------------------------------------------------------------------------ */
 
 #define LIST_END (~0ull)

@@ -25,6 +25,10 @@ uint64_t page_alloc_free_count(void);
 /* Physically contiguous zeroed pages (rings); best effort. NULL when there are none. */
 void *page_alloc_contig(uint64_t pages);
 void page_free_contig(void *p, uint64_t pages);
+#if TM_TEST_BUILD
+/* Host tests: forgets the boot ranges and the hypervisor's pool. */
+void page_alloc_reset(void);
+#endif
 
 struct mem_pool {
 	struct spinlock lock;
