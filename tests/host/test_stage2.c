@@ -416,8 +416,8 @@ TEST(random_against_flat_model_through_tlbs)
 			for (unsigned step = 0; step < 20; step++) {
 				unsigned ops = 1 + (unsigned)check_below(&rng, 3);
 
-				stage2_lock(&s2);
 				fake_set_cpu((unsigned)check_below(&rng, FAKE_CPUS));
+				stage2_lock(&s2);
 				while (ops-- > 0) {
 					random_step(&rng, base, ram);
 					stage2_flush(&s2, &batch);
