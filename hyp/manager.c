@@ -276,7 +276,7 @@ static void release_vms(void)
 	for (int h = MANAGER_HANDLE; (vm = vm_next(h)) != NULL; h = vm->handle, vm_put(vm)) {
 		bool was_paused;
 
-		dirty_log_manager_died(vm);
+		dirty_log_manager_gone(vm);
 		spin_lock(&vm->lock);
 		was_paused = vm->pause_count != 0;
 		__atomic_store_n(&vm->pause_count, 0, __ATOMIC_SEQ_CST);

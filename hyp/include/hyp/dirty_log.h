@@ -51,7 +51,7 @@ bool dirty_log_manual(const struct vm *vm);
 /* A full ring stops its vCPU now: STOP mode, and there is a manager to tell. */
 bool dirty_log_stops_at_full(const struct vm *vm);
 /* The manager died: every published entry, harvested or not, moves to the bitmap. */
-void dirty_log_manager_died(struct vm *vm);
+void dirty_log_manager_gone(struct vm *vm);
 
 /*
  * Consumes bits `mask` of word w of the slot's bitmap and arms the VM's leaves of what was set;
