@@ -82,7 +82,8 @@ int events_run_full_rings(struct vmm_vm *vm)
 		if (v->exists && v->run != NULL && v->run->reason == TM_EXIT_DIRTY_RING_FULL) {
 			int err = vmm_resume(vm, id);
 
-			if (err != 0 && err != -TM_EALREADY) {
+			// -EBUSY: it is paused; hv_resume comes here again.
+			if (err != 0 && err != -TM_EALREADY && err != -TM_EBUSY) {
 				return err;
 			}
 		}

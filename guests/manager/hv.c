@@ -42,7 +42,11 @@ int hv_pause(uint32_t vm)
 
 int hv_resume(uint32_t vm)
 {
-	return tm_vm_resume(vm);
+	struct vmm_vm *v = vmm_find(vm);
+	int err = tm_vm_resume(vm);
+
+	// A vCPU that a full ring stopped could not be started while the VM was paused.
+	return err == 0 && v != NULL ? events_run_full_rings(v) : err;
 }
 
 struct drain {
@@ -204,8 +208,10 @@ int hv_vm_destroy(uint32_t vm)
 int hv_vm_run(uint32_t vm)
 {
 	struct vmm_vm *v = vmm_find(vm);
+	int err = v != NULL ? vmm_run(v) : -TM_ENOENT;
 
-	return v != NULL ? vmm_run(v) : -TM_ENOENT;
+	// The user holds it by a pause of his own: what was not stopped goes on when that ends.
+	return err == -TM_EBUSY ? 0 : err;
 }
 
 int hv_vm_find(const char *name, uint32_t *vm)
