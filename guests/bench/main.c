@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Costs of single operations as this guest sees them, for runs under -icount shift=0, where one
+// instruction takes one nanosecond: the virtual counter then counts instructions, the
+// hypervisor's included. A counter tick is several instructions long, so each sample is a batch.
+// bootargs: touch=<gpa> touch_pages=<n>  memory that nobody touched yet, for first_touch_4k
+//           ctl=<gpa>                    take orders from guests/benchmgr instead
+//           force                        go on when this is not an icount run
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tidemark/arm64.h>
+#include <tidemark/bench_protocol.h>
+#include <tidemark/call.h>
+#include <tidemark/guest.h>
+#include <tidemark/irq.h>
+#include "ops.h"
+
+#define SAMPLES 33
+#define BATCH 64u
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static uint64_t median(uint64_t *v, unsigned n)
+{
+	qsort(v, n, sizeof(v[0]), by_value);
+	return v[n / 2];
+}
+
+static uint64_t null_ticks(uint64_t n)
+{
+	uint64_t v[SAMPLES];
+
+	for (unsigned i = 0; i < SAMPLES; i++) {
+		v[i] = bench_time(bench_null, 0, n);
+	}
+	return median(v, SAMPLES);
+}
+
+/* Ticks of n operations to instructions of one; besides: instructions that the loop adds. */
+static uint64_t per_op(uint64_t ticks, uint64_t n, uint64_t besides)
+{
+	uint64_t freq = tm_timer_freq();
+	uint64_t null = null_ticks(n);
+	uint64_t net = ticks > null ? ticks - null : 0;
+	uint64_t insns = (net * 1000000000u / freq + n / 2) / n;
+
+	return insns > besides ? insns - besides : 0;
+}
+
+static void report(const char *op, uint64_t value)
+{
+	printf("bench: op=%s how=marker unit=insns value=%llu\n", op, (unsigned long long)value);
+}
+
+static uint64_t measure(bench_loop *loop, uint64_t arg, uint64_t besides)
+{
+	uint64_t v[SAMPLES];
+
+	for (unsigned i = 0; i < SAMPLES; i++) {
+		v[i] = bench_time(loop, arg, BATCH);
+	}
+	return per_op(median(v, SAMPLES), BATCH, besides);
+}
+
+/* 64 nops must cost 64: else the counter does not count instructions. */
+static bool prove(void)
+{
+	uint64_t cost = measure(bench_nop64, 0, 0);
+
+	printf("bench: nops=64 cost=%llu\n", (unsigned long long)cost);
+	if (cost == 64) {
+		return true;
+	}
+	printf("bench: this is no icount run (-icount shift=0)\n");
+	return strstr(tm_boot.bootargs, "force") != NULL;
+}
+
+static void interrupts(void)
+{
+	uint64_t old = tm_sysreg_read(vbar_el1);
+	bool v3 = tm_boot.gic_version == 3;
+	uint64_t mpidr = tm_boot.mpidr[0];
+	uint64_t sgir = (mpidr >> 32 & 0xff) << 48 | (mpidr >> 16 & 0xff) << 32 |
+			(mpidr >> 8 & 0xff) << 16 | 1u << 24 | 1u << (mpidr & 15);
+	uint64_t sgi;
+	uint64_t timer;
+
+	tm_irq_enable(1);
+	bench_gicc = tm_boot.gicc.gpa;
+	tm_sysreg_write(vbar_el1, (uintptr_t)(v3 ? bench_vectors_v3 : bench_vectors_v2));
+	tm_isb();
+	sgi = v3 ? measure(bench_sgi_v3, sgir, 1) :
+		   measure(bench_sgi_v2, tm_boot.gicd.gpa + 0xf00, 1);
+	timer = measure(bench_timer, 0, 1);
+	tm_sysreg_write(vbar_el1, old);
+	tm_isb();
+	report("sgi_self", sgi);
+	report("timer_irq", timer);
+}
+
+/* Fresh pages in each sample. */
+static void first_touch(void)
+{
+	uint64_t v[SAMPLES];
+	uint64_t pages = tm_bootarg_u64("touch_pages", SAMPLES * BATCH);
+	uint64_t top = tm_boot.mem[0].gpa + tm_boot.mem[0].size;
+	uint64_t at = tm_bootarg_u64("touch", top - tm_boot.mem[0].size / 4);
+	unsigned n = 0;
+	uint64_t value;
+
+	while (n < SAMPLES && (n + 1) * BATCH <= pages) {
+		v[n++] = bench_time(bench_store_pages, at, BATCH);
+		at += (uint64_t)BATCH * TM_PAGE_SIZE;
+	}
+	value = n != 0 ? per_op(median(v, n), BATCH, 1) : 0;
+	if (value < 16) {
+		printf("bench: first_touch_4k: this memory does not come page by page\n");
+		return;
+	}
+	report("first_touch_4k", value);
+}
+
+static void alone(void)
+{
+	report("hypercall_null", measure(bench_hvc, TM_SMCCC_FN(TM_HC_VERSION), 1));
+	report("psci_version", measure(bench_hvc, TM_PSCI_VERSION, 1));
+	if (tm_irq_init()) {
+		report("gicd_typer_read", measure(bench_load32, tm_boot.gicd.gpa + 4, 0));
+		interrupts();
+	}
+	first_touch();
+}
+
+/* --- under benchmgr --------------------------------------------------------------------------- */
+
+static void obey(struct bench_control *c)
+{
+	uint64_t freq = tm_timer_freq();
+	uint64_t done = c->done;
+
+	(void)tm_irq_init();
+	for (;;) {
+		uint64_t go = __atomic_load_n(&c->go, __ATOMIC_ACQUIRE);
+		uint64_t n = c->n;
+		uint64_t ticks;
+		uint64_t null;
+
+		if (go == done) {
+			tm_sleep_us(100);
+			continue;
+		}
+		if (c->cmd == BENCH_END) {
+			return;
+		}
+		null = null_ticks(n);
+		ticks = bench_time(c->cmd == BENCH_LOAD ? bench_load32 : bench_store_pages, c->arg,
+				   n);
+		ticks = ticks > null ? ticks - null : 0;
+		c->insns = ticks * 1000000000u / freq - (c->cmd == BENCH_LOAD ? 0 : n);
+		done = go;
+		__atomic_store_n(&c->done, go, __ATOMIC_RELEASE);
+	}
+}
+
+int main(void)
+{
+	uint64_t ctl = tm_bootarg_u64("ctl", 0);
+	struct bench_control *c = (struct bench_control *)(uintptr_t)ctl;
+
+	if (!prove()) {
+		return 1;
+	}
+	if (ctl == 0) {
+		alone();
+	} else if (c->magic == BENCH_MAGIC) {
+		obey(c);
+	}
+	printf("bench: done\n");
+	return 0;
+}
