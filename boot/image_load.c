@@ -236,6 +236,20 @@ static int plan_elf(const void *image, uint64_t size, uint64_t mem_base, uint64_
 	return IMAGE_OK;
 }
 
+/* Behind the first 2 MiB, which stay free for the device tree that such programs look for there. */
+static int plan_raw(uint64_t size, uint64_t mem_base, uint64_t mem_size, struct image_plan *plan)
+{
+	uint64_t skip = LOAD_ALIGN - mem_base % LOAD_ALIGN;
+
+	if (size == 0) {
+		return IMAGE_ESHORT;
+	}
+	if (skip > mem_size || size > mem_size - skip) {
+		skip = 0;
+	}
+	return size > mem_size ? IMAGE_ERANGE : one_segment(plan, mem_base + skip, size, size);
+}
+
 int image_plan(const void *image, uint64_t size, uint64_t mem_base, uint64_t mem_size,
 	       uint32_t flags, struct image_plan *plan)
 {
@@ -253,10 +267,7 @@ int image_plan(const void *image, uint64_t size, uint64_t mem_base, uint64_t mem
 		return size >= 2 && get(image, 0, 2) == GZIP_MAGIC ? IMAGE_EGZIP :
 		       size < IMAGE_HEADER ? IMAGE_ESHORT : IMAGE_EMAGIC;
 	}
-	if (size == 0 || size > mem_size) {
-		return size == 0 ? IMAGE_ESHORT : IMAGE_ERANGE;
-	}
-	return one_segment(plan, mem_base, size, size);
+	return plan_raw(size, mem_base, mem_size, plan);
 }
 
 const char *image_strerror(int error)

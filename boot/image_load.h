@@ -51,7 +51,8 @@ enum image_flags { IMAGE_ALLOW_RAW = 1 };
 /*
  * Plans the load into guest memory [mem_base, mem_base + mem_size). Position-independent images
  * (Image with a free base, ELF ET_DYN) go to the first 2 MiB boundary in it plus their own
- * text_offset; raw ones to mem_base. IMAGE_OK or an image_error; *plan is valid only on IMAGE_OK.
+ * text_offset; raw ones to the second (U-Boot looks for its device tree at the start of RAM), or to
+ * mem_base when they fit nowhere else. IMAGE_OK or an image_error; *plan is valid only on IMAGE_OK.
  */
 int image_plan(const void *image, uint64_t size, uint64_t mem_base, uint64_t mem_size,
 	       uint32_t flags, struct image_plan *plan);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Manager side: image, initrd and device tree into a VM that does not run yet, through windows.
-// Layout in its RAM: image where image_plan() puts it; the tree at the first 2 MiB boundary behind
-// it; the initrd behind the tree. Both stay below the end with room for the program's own use.
+// Layout in its RAM: image where image_plan() puts it; the tree at the start of RAM when that is
+// free, else at the very end; the initrd as high as it fits below the end.
 
 #include <string.h>
 #include <tidemark/arm64.h>
@@ -25,11 +25,6 @@ static struct guest_fdt_range ram_of(const struct vmm_vm *vm)
 	}
 	return best != NULL ? (struct guest_fdt_range){best->gpa, best->size} :
 			      (struct guest_fdt_range){0, 0};
-}
-
-static uint64_t align_up(uint64_t v, uint64_t align)
-{
-	return (v + align - 1) & ~(align - 1);
 }
 
 static int load_image(struct vmm_vm *vm, const struct vmm_desc *d, struct guest_fdt_range ram,
@@ -96,22 +91,22 @@ int vmm_load(struct vmm_vm *vm, const struct vmm_desc *d, uint64_t *entry, uint6
 	struct image_plan plan;
 	uint64_t fdt;
 	uint64_t fdt_size = d->dtb != NULL ? d->dtb_size : GUEST_FDT_SIZE;
+	uint64_t end = ram.base + ram.size;
+	uint64_t top;
+	bool low_free;
 	int status = load_image(vm, d, ram, &plan);
 
 	if (status != 0) {
 		return status;
 	}
-	fdt = align_up(plan.high, BIG_PAGE);
-	/* A program that leaves no room behind itself gets its tree at the end of RAM. */
-	if (fdt + fdt_size > ram.base + ram.size && plan.high + fdt_size < ram.base + ram.size) {
-		fdt = (ram.base + ram.size - fdt_size) & ~(PAGE - 1);
-	}
-	initrd.base = align_up(fdt + fdt_size, BIG_PAGE);
-	if (fdt + fdt_size > ram.base + ram.size ||
-	    (initrd.size != 0 && (initrd.base > ram.base + ram.size ||
-				  initrd.size > ram.base + ram.size - initrd.base))) {
+	low_free = plan.low >= ram.base + fdt_size;
+	fdt = low_free ? ram.base : (end - fdt_size) & ~(PAGE - 1);
+	top = low_free ? end : fdt;
+	if (fdt_size > ram.size || (!low_free && plan.high > fdt) || initrd.size > top - ram.base ||
+	    (initrd.size != 0 && ((top - initrd.size) & ~(PAGE - 1)) < plan.high)) {
 		return vmm_note(-TM_ENOSPC, "image, tree and initrd in the memory of %s", vm->name);
 	}
+	initrd.base = (top - initrd.size) & ~(PAGE - 1);
 	if (initrd.size != 0) {
 		status = vmm_guest_write(vm, initrd.base, d->initrd, initrd.size);
 	}

@@ -150,6 +150,8 @@ TEST(raw_only_when_allowed)
 	memset(buf, 0x11, sizeof(buf));
 	CHECK_EQ(plan_at(100, MEM_BASE, MEM_SIZE, IMAGE_ALLOW_RAW, &p), IMAGE_OK);
 	CHECK_EQ(p.kind, IMAGE_RAW);
+	CHECK_EQ(p.entry, MEM_BASE + MIB2);
+	CHECK_EQ(plan_at(100, MEM_BASE, MIB2, IMAGE_ALLOW_RAW, &p), IMAGE_OK);
 	CHECK_EQ(p.entry, MEM_BASE);
 	CHECK_EQ(plan_of(100, &p), IMAGE_EMAGIC);
 	CHECK_EQ(plan_at(0, MEM_BASE, MEM_SIZE, IMAGE_ALLOW_RAW, &p), IMAGE_ESHORT);
