@@ -160,7 +160,9 @@ class Machine:
 
     @staticmethod
     def compile(pattern):
-        return pattern if isinstance(pattern, re.Pattern) else re.compile(pattern.encode())
+        if isinstance(pattern, re.Pattern):
+            return pattern
+        return re.compile(pattern if isinstance(pattern, bytes) else pattern.encode())
 
     def expect_any(self, patterns, timeout=30):
         """Waits for the first of several patterns; returns (index, match)."""

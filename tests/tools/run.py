@@ -15,7 +15,7 @@ import time
 
 import modules as modules_tool
 import tmconfig
-from qemu import Machine, MachineError, SCALE
+from qemu import Machine, MachineError
 
 LINUX_ARGS = "console=ttyAMA0 earlycon=pl011,0x09000000 quiet rdinit=/init"
 RESULT = re.compile(rb"tidemark: run (PASS|FAIL)[^\r\n]*")
@@ -52,20 +52,45 @@ def configuration(args):
     return [manager, guest], files
 
 
+def check_numbers(text):
+    """The guest's rising number across the snapshot; returns (what was seen, fault or None).
+
+    Before `live snapshot` it was some A; the guest is destroyed at some Z; restored, it must go on
+    from a number of between (it was taken in between), one by one, with nothing bad on the way."""
+    parts = re.split(r"run: live snapshot|run: \S+ destroyed|run: \S+ starts again", text)
+    if len(parts) != 4:
+        return "", "the console lacks a step of the run"
+    before, during, after = ([int(n) for n in re.findall(r"\btick (\d+)", parts[i])]
+                             for i in (0, 1, 3))
+    bad = re.search(r"tick: BAD[^\n]*|\bBUG:[^\n]*|[^\n]*stall(?:ed)? on[^\n]*|soft lockup[^\n]*"
+                    r"|Kernel panic[^\n]*|Oops[^\n]*", text)
+    if bad:
+        return "", "the guest says: " + bad.group(0)
+    if not before or len(after) < 3:
+        return "", "too few numbers: %d before, %d after" % (len(before), len(after))
+    last = (during or before)[-1]
+    seen = "numbers: %d at the start of the snapshot, %d when destroyed, then %d to %d" % (
+        before[-1], last, after[0], after[-1])
+    if after != list(range(after[0], after[0] + len(after))):
+        return seen, "a number is missing after the restore: %s" % after[:10]
+    if not before[-1] < after[0] <= last + 1:
+        return seen, "the restored guest goes on from the wrong number"
+    return seen, None
+
+
 def watch(machine, args):
-    """Echoes the console until the verdict; returns the exit code."""
-    end = time.monotonic() + args.timeout * SCALE
-    while True:
-        left = end - time.monotonic()
-        if left <= 0:
-            print("\nrun: no verdict in %g s" % (args.timeout * SCALE))
-            return 1
-        index, match = machine.expect_any([RESULT, DEAD], left / SCALE)
-        if index == 1:
-            machine.drain(2)
-            return 1
-        machine.drain(0.3)
-        return 0 if match.group(1) == b"PASS" else 1
+    """Waits for the verdict; returns (exit code, last line)."""
+    index, match = machine.expect_any([RESULT, DEAD], args.timeout)
+    verdict = match.group(0).decode(errors="replace")
+    # After PASS the manager switches the machine off; a panic needs a moment to print itself.
+    machine.drain(5 if index == 1 else 1)
+    if index == 1 or match.group(1) != b"PASS":
+        return 1, verdict
+    seen, fault = check_numbers(machine.text())
+    if fault:
+        return 1, "tidemark: run FAIL %s%s" % (fault, " (%s)" % seen if seen else "")
+    print("\nrun: " + seen)
+    return 0, verdict
 
 
 def guest_only(machine, args):
@@ -128,16 +153,22 @@ def main():
     if args.interactive:
         interactive(machine)
     started = time.monotonic()
+    last = None
     try:
         with machine:
-            code = guest_only(machine, args) if args.guest else watch(machine, args)
+            if args.guest:
+                code = guest_only(machine, args)
+            else:
+                code, last = watch(machine, args)
     except MachineError as error:
-        print("\nrun: %s" % str(error).splitlines()[0])
         code = 1
+        last = "tidemark: run FAIL " + str(error).splitlines()[0]
     except KeyboardInterrupt:
         code = 130
-    print("\nrun: %s in %.0f s; console and command line are in %s" % (
-        "passed" if code == 0 else "FAILED", time.monotonic() - started, run_dir))
+    print("\nrun: %.0f s; console, command line and seed are in %s" % (
+        time.monotonic() - started, run_dir))
+    if last:
+        print(last)
     return code
 
 
