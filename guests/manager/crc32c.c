@@ -64,19 +64,18 @@ static bool has_crc(void)
 	return (isar0 >> 16 & 0xf) != 0;
 }
 
+// data 8-byte aligned.
 __attribute__((target("crc"))) static uint32_t crc32c_cpu(uint32_t crc, const void *data,
 							  size_t length)
 {
-	const uint8_t *p = data;
+	const uint64_t *w = data;
+	const uint8_t *p;
 	uint32_t c = ~crc;
 
-	for (; length >= 8; length -= 8, p += 8) {
-		uint64_t w;
-
-		memcpy(&w, p, 8);
-		__asm__("crc32cx %w0, %w0, %1" : "+r"(c) : "r"(w));
+	for (; length >= 8; length -= 8, w++) {
+		__asm__("crc32cx %w0, %w0, %1" : "+r"(c) : "r"(*w));
 	}
-	for (; length > 0; length--, p++) {
+	for (p = (const uint8_t *)w; length > 0; length--, p++) {
 		uint32_t b = *p;
 
 		__asm__("crc32cb %w0, %w0, %w1" : "+r"(c) : "r"(b));
@@ -95,7 +94,7 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t length)
 	}
 	// Unaligned starts stay with the tables, where every load is made of bytes.
 	if (cpu == 1 && ((uintptr_t)data & 7) == 0) {
-		return crc32c_cpu(crc, __builtin_assume_aligned(data, 8), length);
+		return crc32c_cpu(crc, data, length);
 	}
 #endif
 	return crc32c_table(crc, data, length);
