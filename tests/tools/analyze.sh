@@ -22,7 +22,7 @@ one() {
 	fi
 	if command -v cppcheck >/dev/null 2>&1; then
 		cppcheck -q --std=c11 --platform=unix64 --error-exitcode=1 --inline-suppr \
-			--enable=warning,portability --suppress=missingInclude --suppress=unusedFunction \
+			--enable=warning --suppress=comparePointers --suppress=missingInclude --suppress=unusedFunction \
 			--suppress=preprocessorErrorDirective --suppress=unknownMacro \
 			--suppress=normalCheckLevelMaxBranches --suppress=shiftTooManyBitsSigned \
 			-D__aarch64__=1 -DDEBUG=1 -DTM_TEST_BUILD=1 \
