@@ -167,8 +167,7 @@ static bool change_attrs(struct pgtable *pt, struct slot *s, unsigned clear, uns
 
 	for (;;) {
 		unsigned from = fmt->attrs(s->pte, s->level);
-		unsigned to = (from & ~clear) | set;
-		uint64_t new_pte = fmt->set_attrs(s->pte, s->level, to);
+		uint64_t new_pte = fmt->set_attrs(s->pte, s->level, (from & ~clear) | set);
 
 		if (new_pte == s->pte) {
 			return false;
@@ -176,7 +175,8 @@ static bool change_attrs(struct pgtable *pt, struct slot *s, unsigned clear, uns
 		observe(pt, s, new_pte);
 		if (__atomic_compare_exchange_n(s->p, &s->pte, new_pte, false, __ATOMIC_ACQ_REL,
 						__ATOMIC_RELAXED)) {
-			if (lowers(from, to)) {
+			/* What the format made of it: W^X may take X where W was given. */
+			if (lowers(from, fmt->attrs(new_pte, s->level))) {
 				batch_add(b, s->start, LEVEL_SIZE(s->level), false);
 			}
 			return true;

@@ -6,7 +6,6 @@
  */
 #include <arch/cpu.h>
 #include <arch/tlb.h>
-#include <hyp/sched.h>
 #include <hyp/stage2.h>
 #include <hyp/test_hooks.h>
 
@@ -216,7 +215,6 @@ void stage2_flush(struct stage2 *s2, struct tlb_batch *b)
 {
 	spin_assert_held(&s2->lock);
 	if (b->needed) {
-		this_pcpu()->tlb_flushes++;
 		if (!mutant(MUTANT_NO_TLB_FLUSH)) {
 			hardware_flush(s2, b->start, b->end, b->all);
 		}

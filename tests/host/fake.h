@@ -47,7 +47,7 @@ struct fake_tlb_stats {
 	uint64_t flush_range, flush_all, flush_local, forgotten, removed;
 };
 extern struct fake_tlb_stats fake_tlb;
-// Loses one entry in this many accesses; 0: never.
+// Loses entries at one in this many accesses, 0: never; fake_reset() makes it 97.
 extern unsigned fake_tlb_drop_one_in;
 extern bool fake_tlb_walk_cache;
 void fake_tlb_reset(uint64_t seed);

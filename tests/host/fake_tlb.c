@@ -39,8 +39,8 @@ struct cpu_tlb {
 
 static struct cpu_tlb cpu_tlb[FAKE_CPUS];
 struct fake_tlb_stats fake_tlb;
-unsigned fake_tlb_drop_one_in = 97;
-bool fake_tlb_walk_cache = true;
+unsigned fake_tlb_drop_one_in;
+bool fake_tlb_walk_cache;
 
 static unsigned default_cpu_of(unsigned vcpu_no)
 {
@@ -53,6 +53,8 @@ unsigned (*fake_cpu_of)(unsigned vcpu_no) = default_cpu_of;
 void fake_tlb_reset(uint64_t seed)
 {
 	memset(&fake_tlb, 0, sizeof(fake_tlb));
+	fake_tlb_drop_one_in = 97;
+	fake_tlb_walk_cache = true;
 	for (unsigned i = 0; i < FAKE_CPUS; i++) {
 		memset(cpu_tlb[i].e, 0, sizeof(cpu_tlb[i].e));
 		pthread_mutex_init(&cpu_tlb[i].lock, NULL);
@@ -281,18 +283,21 @@ static void flush_everywhere(uint16_t vmid, uint64_t start, uint64_t end)
 FAKE void arch_tlb_flush_range(struct stage2 *s2, gpa_t a, uint64_t pages)
 {
 	COUNT(flush_range);
+	this_pcpu()->tlb_flushes++;
 	flush_everywhere(s2->vmid, pages ? a.v : 0, pages ? a.v + (pages << PAGE_SHIFT) : ~0ull);
 }
 
 FAKE void arch_tlb_flush_all(struct stage2 *s2)
 {
 	COUNT(flush_all);
+	this_pcpu()->tlb_flushes++;
 	flush_everywhere(s2->vmid, 0, ~0ull);
 }
 
 FAKE void arch_tlb_flush_local(struct stage2 *s2, gpa_t a)
 {
 	COUNT(flush_local);
+	this_pcpu()->tlb_flushes++;
 	flush_cpu(this_pcpu()->id, s2->vmid, ALIGN_DOWN(a.v, PAGE_SIZE),
 		  ALIGN_DOWN(a.v, PAGE_SIZE) + PAGE_SIZE);
 }
