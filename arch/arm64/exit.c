@@ -13,6 +13,8 @@
 #include <hyp/sched.h>
 #include <hyp/vm.h>
 
+#include "mmio_decode.h"
+
 /* ISS of aborts. */
 #define ISS_FSC(esr) ((unsigned)(esr) & 0x3fu)
 #define ISS_WNR (1u << 6)

@@ -4,7 +4,7 @@
  * believed (Arm ARM D17.2.37, "ISS encoding for an exception from a Data Abort"); with ISV = 0
  * nothing is guessed, the caller stops the vCPU.
  */
-#include <asm/guest.h>
+#include "mmio_decode.h"
 
 #define ISS_ISV (1u << 24)
 #define ISS_SAS(iss) (((iss) >> 22) & 3u)

@@ -65,20 +65,6 @@ static inline void reg_set(struct arch_vcpu *a, unsigned n, uint64_t val)
 }
 void guest_skip(struct vcpu *v);	/* retires the trapped instruction */
 
-/* mmio_decode.c: pure. */
-struct mmio_insn {
-	bool valid;		/* ISV: the rest means something */
-	bool cache_op;		/* CM: cache maintenance, no data */
-	bool write;
-	bool sign;		/* sign-extend a load */
-	bool wide;		/* load writes 64 bits, else 32 */
-	uint8_t len;
-	uint8_t reg;
-};
-struct mmio_insn mmio_decode(uint64_t esr);
-uint64_t mmio_store_data(const struct mmio_insn *m, uint64_t reg);
-uint64_t mmio_load_data(const struct mmio_insn *m, uint64_t data);
-
 /* exit.c, called by vectors.S. Return the vCPU to enter. */
 struct vcpu *arm64_exit_sync(struct vcpu *v);
 struct vcpu *arm64_exit_irq(struct vcpu *v);
