@@ -90,7 +90,6 @@ int64_t vmm_harvest(struct vmm_vm *vm, tm_ring_fn fn, void *arg)
 	return n;
 }
 
-/* A VM that we do not know has bits too (another one's, a fresh static one): ignored. */
 static uint32_t handle_bit(struct vmm_vm *vm, uint32_t id, vmm_event_fn fn, void *arg)
 {
 	struct vmm_vcpu *v = &vm->vcpu[id];
@@ -115,25 +114,34 @@ static uint32_t handle_bit(struct vmm_vm *vm, uint32_t id, vmm_event_fn fn, void
 	return stop;
 }
 
+static uint32_t handle_word(struct vmm_vm *vm, vmm_event_fn fn, void *arg)
+{
+	uint32_t handle = vm->handle;
+	uint64_t *word = &vmm.events->word[handle % TM_MAX_VMS];
+	uint32_t stops = 0;
+	uint64_t bits;
+
+	/* A plain look first: an exchange takes the line, and mostly for nothing. */
+	if (__atomic_load_n(word, __ATOMIC_RELAXED) == 0) {
+		return 0;
+	}
+	bits = __atomic_exchange_n(word, 0, __ATOMIC_ACQUIRE);
+	/* Checked each time: the handler may destroy the VM. */
+	while (bits != 0 && vm->used && vm->handle == handle) {
+		stops += handle_bit(vm, (uint32_t)__builtin_ctzll(bits), fn, arg);
+		bits &= bits - 1;
+	}
+	return stops;
+}
+
+/* Words of VMs that we do not know are left alone: attaching reads their run pages anyway. */
 uint32_t vmm_poll(vmm_event_fn fn, void *arg)
 {
 	uint32_t stops = 0;
 
-	for (uint32_t w = 0; vmm.events != NULL && w < TM_MAX_VMS; w++) {
-		uint64_t bits;
-
-		/* Plain look first: an exchange of each of 512 words would dirty the page for nothing. */
-		if (__atomic_load_n(&vmm.events->word[w], __ATOMIC_RELAXED) == 0) {
-			continue;
-		}
-		bits = __atomic_exchange_n(&vmm.events->word[w], 0, __ATOMIC_ACQUIRE);
-		while (bits != 0) {
-			uint32_t id = (uint32_t)__builtin_ctzll(bits);
-			/* Looked up each time: the handler may have destroyed the VM. */
-			struct vmm_vm *vm = vmm_find(w);
-
-			bits &= bits - 1;
-			stops += vm != NULL ? handle_bit(vm, id, fn, arg) : 0;
+	for (uint32_t i = 0; vmm.events != NULL && i < VMM_VMS; i++) {
+		if (vmm.vm[i].used) {
+			stops += handle_word(&vmm.vm[i], fn, arg);
 		}
 	}
 	return stops;
