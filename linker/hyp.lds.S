@@ -58,12 +58,20 @@ SECTIONS
 	__data_file_end = .;
 
 	.bss (NOLOAD) : LOAD(.bss) {
-		. = ALIGN(16);
+		. = ALIGN(64);
 		__bss_start = .;
 		*(SORT_BY_ALIGNMENT(.bss) SORT_BY_ALIGNMENT(.bss.*))
 		*(COMMON)
 		. = ALIGN(PAGE);
 		__bss_end = .;
+	} :data
+
+	// Written before the MMU is on, so not cleared with bss: stacks, first tables, their registers.
+	.noinit (NOLOAD) : LOAD(.noinit) {
+		__noinit_start = .;
+		*(.noinit .noinit.*)
+		. = ALIGN(PAGE);
+		__noinit_end = .;
 	} :data
 	__data_end = .;
 	__image_end = .;

@@ -13,8 +13,13 @@ struct pcpu;
 /* The core's entry: boot_info and the console are there; nothing else is. */
 void hyp_main(void) noreturn_fn;
 
+/* Refusals before the console is known: a UART where this architecture usually has one. */
+void arch_fallback_console(void);
 /* All RAM of boot_info mapped, stacks for all CPUs; boot_alloc() works from its first call on. */
 void arch_boot_memory(void);
+/* CPU-local registers of the boot CPU: this_pcpu() works from here on. */
+void arch_boot_start(struct pcpu *c);
+uint64_t arch_stack_top(unsigned cpu);
 /* For the banner: "arm64", "GICv3", ... */
 const char *arch_name(void);
 const char *arch_irqchip_name(void);

@@ -39,6 +39,7 @@ struct config {
 	struct vm_config vm[CONFIG_MAX_VMS];	/* good ones only */
 	unsigned count;
 	unsigned skipped;		/* bad VM nodes, each reported */
+	bool manager_bad;		/* the manager's was one of them */
 };
 
 /* What the checker tests a configuration against. */

@@ -21,7 +21,7 @@ struct machine {
 };
 
 extern struct machine machine;
-/* Reads them out of the tree; false when there is none of it. */
-void machine_from_fdt(const void *fdt);
+/* Folds /chosen/rng-seed into machine.rng_seed. */
+void machine_seed(const void *fdt);
 
 #endif
