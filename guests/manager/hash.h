@@ -7,8 +7,8 @@
 //   lane[i] = K[i] ^ seed                                            for i in 0..3
 //   word n (64 bits, little-endian) goes into lane n mod 4:          x = lane ^ word
 //                                                                    lane = rol(x * K[i], 29)
-//   at the end, from h = length in bytes: for i in 0..3  h = (h ^ mix(lane[i])) * K[i], h ^= h >> 31
-//   gives the low half; the same from h = low half ^ K[3] gives the high half;
+//   at the end, from h = length in bytes: for i in 0..3  h = (h ^ mix(lane[i])) * K[i],
+//   h ^= h >> 31  gives the low half; the same from h = low half ^ K[3] gives the high half;
 //   mix(x): x ^= x >> 32, x *= K[0], x ^= x >> 29.
 //
 // Each step is a bijection of the lane for a given word, so one changed word always changes it.

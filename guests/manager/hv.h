@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // All that the snapshot engine (track.c, snap_*.c) asks of the hypervisor, and nothing else. hv.c
-// does it by hypercalls; the host tests link a model of a VM instead (tests/host/fake_vm.c). Results
-// are 0 or a negative TM_E*. CONTINUE is hidden.
+// does it by hypercalls; the host tests link a model of VMs instead (tests/host/model_vm.c).
+// Results are 0 or a negative TM_E*. CONTINUE is hidden.
 
 #ifndef MANAGER_HV_H
 #define MANAGER_HV_H

@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from conftest import SOAK  # noqa: F401
 from tmconfig import vm
 
 BAD = r"tick: BAD[^\n]*"
