@@ -97,9 +97,12 @@ static void interrupts(void)
 	bench_gicc = tm_boot.gicc.gpa;
 	tm_sysreg_write(vbar_el1, (uintptr_t)(v3 ? bench_vectors_v3 : bench_vectors_v2));
 	tm_isb();
+	BENCH_OP(BENCH_OP_SGI_SELF);
 	sgi = v3 ? measure(bench_sgi_v3, sgir, 1) :
 		   measure(bench_sgi_v2, tm_boot.gicd.gpa + 0xf00, 1);
+	BENCH_OP(BENCH_OP_TIMER_IRQ);
 	timer = measure(bench_timer, 0, 1);
+	BENCH_OP(BENCH_OP_NONE);
 	tm_sysreg_write(vbar_el1, old);
 	tm_isb();
 	report("sgi_self", sgi);
@@ -117,7 +120,9 @@ static void first_touch(void)
 	uint64_t value;
 
 	while (n < SAMPLES && (n + 1) * BATCH <= pages) {
+		BENCH_OP(BENCH_OP_FIRST_TOUCH_4K);
 		v[n++] = bench_time(bench_store_pages, at, BATCH);
+		BENCH_OP(BENCH_OP_NONE);
 		at += (uint64_t)BATCH * TM_PAGE_SIZE;
 	}
 	value = n != 0 ? per_op(median(v, n), BATCH, 1) : 0;
@@ -130,10 +135,21 @@ static void first_touch(void)
 
 static void alone(void)
 {
-	report("hypercall_null", measure(bench_hvc, TM_SMCCC_FN(TM_HC_VERSION), 1));
-	report("psci_version", measure(bench_hvc, TM_PSCI_VERSION, 1));
+	uint64_t value;
+
+	BENCH_OP(BENCH_OP_HYPERCALL_NULL);
+	value = measure(bench_hvc, TM_SMCCC_FN(TM_HC_VERSION), 1);
+	BENCH_OP(BENCH_OP_NONE);
+	report("hypercall_null", value);
+	BENCH_OP(BENCH_OP_PSCI_VERSION);
+	value = measure(bench_hvc, TM_PSCI_VERSION, 1);
+	BENCH_OP(BENCH_OP_NONE);
+	report("psci_version", value);
 	if (tm_irq_init()) {
-		report("gicd_typer_read", measure(bench_load32, tm_boot.gicd.gpa + 4, 0));
+		BENCH_OP(BENCH_OP_GICD_TYPER_READ);
+		value = measure(bench_load32, tm_boot.gicd.gpa + 4, 0);
+		BENCH_OP(BENCH_OP_NONE);
+		report("gicd_typer_read", value);
 		interrupts();
 	}
 	first_touch();
@@ -161,8 +177,14 @@ static void obey(struct bench_control *c)
 			return;
 		}
 		null = null_ticks(n);
-		ticks = bench_time(c->cmd == BENCH_LOAD ? bench_load32 : bench_store_pages, c->arg,
-				   n);
+		if (c->cmd == BENCH_LOAD) {
+			BENCH_OP(BENCH_OP_MMIO_EXIT_MANAGER);
+			ticks = bench_time(bench_load32, c->arg, n);
+		} else {
+			BENCH_OP(BENCH_OP_DIRTY_FAULT_WP);
+			ticks = bench_time(bench_store_pages, c->arg, n);
+		}
+		BENCH_OP(BENCH_OP_NONE);
 		ticks = ticks > null ? ticks - null : 0;
 		c->insns = ticks * 1000000000u / freq - (c->cmd == BENCH_LOAD ? 0 : n);
 		done = go;

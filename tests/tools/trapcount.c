@@ -8,8 +8,8 @@
  *
  * vbar is the address of EL2's vectors, [text, end) EL2's code. The guest names the operation that
  * is being measured by `hint #(64 + id)` before it and `hint #64` after it: unallocated hints are
- * NOPs on every arm64 CPU. At exit FILE holds rows "op ID KIND count min median max" (KIND: sync or
- * irq), "mark ADDRESS total" for the machine's instruction count when ADDRESS was first reached,
+ * NOPs on every arm64 CPU. At exit FILE holds rows "op ID KIND count min median max tlbi" (KIND: sync
+ * or irq; tlbi: such instructions in all of these traps together), "mark ADDRESS total" for the machine's instruction count when ADDRESS was first reached,
  * and "first_eret total".
  */
 #include <inttypes.h>
@@ -38,6 +38,7 @@ extern void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, exit_cb, void *);
 
 #define EXPORT __attribute__((visibility("default")))
 #define OPCODE_ERET 0xd69f03e0u
+#define OPCODE_TLBI 0xd5088000u		/* SYS with CRn = 8: bits 31:19 and 15:12 */
 #define OPCODE_HINT 0xd503201fu		/* hint #imm: imm in bits 11:5 */
 #define OPS 64
 #define CPUS 64
@@ -59,6 +60,7 @@ static unsigned mark_count;
 static struct {
 	uint32_t *sample;
 	uint32_t count;
+	uint64_t tlbi;
 } ops[OPS][KINDS];
 static struct {
 	uint64_t length;	/* of the trap under way; 0: none */
@@ -98,6 +100,16 @@ static void on_eret(unsigned int cpu, void *unused)
 	cpu_state[c].length = 0;
 }
 
+static void on_tlbi(unsigned int cpu, void *unused)
+{
+	unsigned c = cpu % CPUS;
+
+	on_el2(cpu, unused);
+	if (cpu_state[c].length) {
+		ops[cpu_state[c].op][cpu_state[c].kind].tlbi++;
+	}
+}
+
 static void on_hint(unsigned int cpu, void *id)
 {
 	cpu_state[cpu % CPUS].op = (unsigned)(uintptr_t)id;
@@ -122,6 +134,8 @@ static void translate_el2(struct qemu_plugin_insn *in, uint64_t va, uint32_t opc
 		qemu_plugin_register_vcpu_insn_exec_cb(in, on_entry, 0, (void *)IRQ);
 	} else if (opcode == OPCODE_ERET) {
 		qemu_plugin_register_vcpu_insn_exec_cb(in, on_eret, 0, NULL);
+	} else if ((opcode & 0xfff8f000u) == OPCODE_TLBI) {
+		qemu_plugin_register_vcpu_insn_exec_cb(in, on_tlbi, 0, NULL);
 	} else {
 		qemu_plugin_register_vcpu_insn_exec_cb(in, on_el2, 0, NULL);
 	}
@@ -177,8 +191,9 @@ static void report(qemu_plugin_id_t id, void *unused)
 
 			if (n) {
 				qsort(s, n, sizeof(*s), by_value);
-				fprintf(f, "op %u %s %u %u %u %u\n", op, k == SYNC ? "sync" : "irq",
-					n, s[0], s[n / 2], s[n - 1]);
+				fprintf(f, "op %u %s %u %u %u %u %" PRIu64 "\n", op,
+					k == SYNC ? "sync" : "irq", n, s[0], s[n / 2], s[n - 1],
+					ops[op][k].tlbi);
 			}
 		}
 	}
