@@ -13,7 +13,7 @@ bench_loop bench_null, bench_nop64, bench_hvc, bench_load32, bench_store_pages, 
 /* isb; mrs cntvct; loop; isb; mrs cntvct: the difference. */
 uint64_t bench_time(bench_loop *loop, uint64_t arg, uint64_t n);
 
-/* Vectors that only acknowledge, stop the timer and note it; in place during SGI and timer loops. */
+/* Vectors that acknowledge, stop the timer and note it; in place during SGI and timer loops. */
 extern const char bench_vectors_v2[], bench_vectors_v3[];
 extern uint64_t bench_gicc;
 

@@ -185,7 +185,8 @@ static bool log_on(struct vmm_vm *vm)
 
 	/* Present before the log goes on, so that a dirty fault is nothing but that. */
 	return order(BENCH_STORE_PAGES, DATA_GPA, DATA_PAGES, &insns) &&
-	       (vmm_slot_flags(vm, DATA_SLOT, TM_SLOT_LOG_DIRTY) == 0 || fail("log on", vmm_last_status()));
+	       (vmm_slot_flags(vm, DATA_SLOT, TM_SLOT_LOG_DIRTY) == 0 ||
+		fail("log on", vmm_last_status()));
 }
 
 static bool bench_ring(struct vmm_vm *vm)
@@ -215,7 +216,8 @@ static bool bench_ring(struct vmm_vm *vm)
 		status = tm_ring_reset(vm->handle, &n);
 		before = tm_timer_now() - before;
 		if (status != 0 || n != PAGES) {
-			printf("benchmgr: FAIL RING_RESET %d %llu\n", status, (unsigned long long)n);
+			printf("benchmgr: FAIL RING_RESET %d %llu\n", status,
+			       (unsigned long long)n);
 			return false;
 		}
 		if (i >= 0) {
@@ -249,7 +251,8 @@ static bool bench_bitmap(struct vmm_vm *vm)
 		status = tm_bitmap_get(vm->handle, DATA_SLOT, map, sizeof(map), &n);
 		before = tm_timer_now() - before;
 		if (status != 0 || n != PAGES || map[0] != ~(uint64_t)0) {
-			printf("benchmgr: FAIL BITMAP_GET %d %llu\n", status, (unsigned long long)n);
+			printf("benchmgr: FAIL BITMAP_GET %d %llu\n", status,
+			       (unsigned long long)n);
 			return false;
 		}
 		if (i >= 0) {

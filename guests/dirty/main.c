@@ -183,7 +183,9 @@ static void demo(void)
 		do_round(&writers[0], round);
 		control->done_round[0] = round;
 		for (uint32_t v = 1; v < vcpus; v++) {
-			while (__atomic_load_n(&control->done_round[v], __ATOMIC_ACQUIRE) != round) {
+			uint64_t *done = &control->done_round[v];
+
+			while (__atomic_load_n(done, __ATOMIC_ACQUIRE) != round) {
 				tm_sleep_us(POLL_US);
 			}
 		}

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <tidemark/arm64.h>
+#include <tidemark/call.h>
 #include <tidemark/guest.h>
 #include "arm64/percpu.h"
 
@@ -214,7 +215,7 @@ static void place_heap(void)
 	if (end > start + HEAP_MAX) {
 		end = start + HEAP_MAX;
 	}
-	clip(&end, start, (struct tm_range){((uint64_t)(uintptr_t)(tm_boot.dtb)), tm_boot.dtb_size});
+	clip(&end, start, (struct tm_range){TM_GPA(tm_boot.dtb), tm_boot.dtb_size});
 	clip(&end, start, tm_boot.initrd);
 	for (uint32_t i = 0; i < tm_boot.rsvd_count; i++) {
 		clip(&end, start, tm_boot.rsvd[i]);
@@ -230,7 +231,7 @@ void tm_boot_parse(const void *dtb)
 	int sc;
 
 	if (dtb == NULL || fdt_check_header(dtb) != 0) {
-		tm_crash("no device tree at 0x%llx", (unsigned long long)((uint64_t)(uintptr_t)(dtb)));
+		tm_crash("no device tree at 0x%llx", (unsigned long long)TM_GPA(dtb));
 	}
 	tm_boot.dtb = dtb;
 	tm_boot.dtb_size = fdt_totalsize(dtb);

@@ -194,7 +194,7 @@ int vmm_window_unmap(void *p, uint64_t size)
 {
 	int status = tm_unmap(TM_GPA(p), page_up(size) / PAGE);
 
-	/* The hypervisor revokes windows on its own (slot deleted): the range is free either way. */
+	/* The hypervisor revokes windows by itself (slot deleted): the range is free anyway. */
 	if (status == 0 || status == -TM_ENOENT) {
 		vmm_window_give(TM_GPA(p), size);
 		return 0;

@@ -70,7 +70,8 @@ void vmm_unmap_vcpus(struct vmm_vm *vm)
 			v->run = NULL;
 		}
 		if (v->ring.count != 0) {
-			drop_window(v->ring.entries, (uint64_t)v->ring.count * sizeof(struct tm_ring_entry));
+			drop_window(v->ring.entries,
+				    (uint64_t)v->ring.count * sizeof(struct tm_ring_entry));
 			v->ring.count = 0;
 		}
 	}

@@ -151,7 +151,8 @@ static void add_file(const char *name, const char *data, uint64_t size)
 	uint64_t name_size = strlen(name) + 1;
 	char header[112];
 
-	(void)snprintf(header, sizeof(header), "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x",
+	(void)snprintf(header, sizeof(header),
+		       "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x",
 		       1u, 0100644u, 0u, 0u, 1u, 0u, (unsigned)size, 0u, 0u, 0u, 0u,
 		       (unsigned)name_size, 0u);
 	memcpy(archive + archive_size, header, 110);

@@ -47,10 +47,10 @@ static _Noreturn void crash_dump(const struct frame *f)
 	uint64_t base = tm_boot.image.gpa;
 
 	tm_console_unlocked();
-	tm_console_printf("\nguest CRASH: cpu %u vector %u esr 0x%llx far 0x%llx pc 0x%llx (+0x%llx)\n",
+	tm_console_printf("\nguest CRASH: cpu %u vector %u esr 0x%llx far 0x%llx pc 0x%llx",
 			  tm_cpu_index(), (unsigned)f->vector, (unsigned long long)f->esr,
-			  (unsigned long long)f->far, (unsigned long long)f->elr,
-			  (unsigned long long)(f->elr - base));
+			  (unsigned long long)f->far, (unsigned long long)f->elr);
+	tm_console_printf(" (+0x%llx)\n", (unsigned long long)(f->elr - base));
 	for (unsigned i = 0; i < 31; i++) {
 		tm_console_printf("x%-2u %016llx%s", i, (unsigned long long)f->x[i],
 				  i % 4 == 3 ? "\n" : "  ");

@@ -127,7 +127,7 @@ static void cpu_init_v3(struct percpu *p)
 	__asm__ volatile("msr s3_0_c4_c6_0, %0" : : "r"((uint64_t)0xff));	/* ICC_PMR_EL1 */
 	__asm__ volatile("msr s3_0_c12_c12_3, %0" : : "r"((uint64_t)0));	/* ICC_BPR1_EL1 */
 	__asm__ volatile("msr s3_0_c12_c12_4, %0" : : "r"((uint64_t)0));	/* ICC_CTLR_EL1 */
-	__asm__ volatile("msr s3_0_c12_c12_7, %0" : : "r"((uint64_t)1));	/* ICC_IGRPEN1_EL1 */
+	__asm__ volatile("msr s3_0_c12_c12_7, %0" : : "r"((uint64_t)1)); /* ICC_IGRPEN1_EL1 */
 	tm_isb();
 }
 

@@ -90,7 +90,7 @@ enum dirty_state { DIRTY_STATE_NONE = 0, DIRTY_STATE_READY = 1, DIRTY_STATE_ENDE
 struct dirty_row {
 	uint64_t gpa;			/* of the first byte written in this page */
 	uint64_t value;			/* stored there (after the operation, except for atomics) */
-	uint64_t seq;			/* of this vCPU, from 1; the two rows of a CROSS share one */
+	uint64_t seq;			/* of this vCPU, from 1; both rows of a CROSS share it */
 	uint32_t round;
 	uint16_t kind;			/* DIRTY_* */
 	uint16_t slot;			/* index in slots[] */
@@ -107,6 +107,7 @@ struct dirty_ledger {
 TM_ASSERT_SIZE(dirty_ledger, 32);
 
 /* Values: vCPU in the top byte, so that no two vCPUs ever store the same. */
-#define DIRTY_VALUE(vcpu, seq) ((uint64_t)((vcpu) + 1) << 56 | ((uint64_t)(seq) & 0xffffffffffffffu))
+#define DIRTY_VALUE(vcpu, seq)                                                                     \
+	((uint64_t)((vcpu) + 1) << 56 | ((uint64_t)(seq) & 0xffffffffffffffu))
 
 #endif

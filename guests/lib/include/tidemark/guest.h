@@ -33,7 +33,7 @@ struct tm_boot {
 	struct tm_range gicr;			/* GICv3 */
 	struct tm_range gicc;			/* GICv2 */
 	uint64_t uart;				/* PL011, 0: none */
-	struct tm_range window;			/* /tidemark: where MAP_* may map; size 0: not the manager */
+	struct tm_range window;			/* where MAP_* may map; size 0: not the manager */
 	uint32_t max_vms;
 	uint32_t max_vcpus;
 	uint32_t restart_count;			/* managers that died before this one */

@@ -52,7 +52,7 @@ struct vmm_vm {
 };
 
 struct vmm {
-	struct tm_arena ram;		/* free pages of our own RAM; base = size = 4 KiB multiples */
+	struct tm_arena ram;		/* free pages of our own RAM */
 	struct tm_arena window;
 	const void *modules;		/* the cpio archive, in our own memory */
 	uint64_t modules_size;
@@ -78,7 +78,8 @@ int vmm_module(const char *name, struct tm_cpio_file *file);
 
 /* --- windows ---------------------------------------------------------------------------------- */
 
-/* A view of [gpa, gpa + size) of the VM (whole pages); prot is TM_PROT_*. NULL: vmm_last_status(). */
+/* A view of [gpa, gpa + size) of the VM (whole pages); prot is TM_PROT_*. NULL: see
+ * vmm_last_status(). */
 void *vmm_window_map(struct vmm_vm *vm, uint64_t gpa, uint64_t size, uint32_t prot);
 int vmm_window_unmap(void *p, uint64_t size);
 int vmm_last_status(void);
