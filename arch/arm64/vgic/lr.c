@@ -129,6 +129,11 @@ void lr_hcr_write(uint32_t val)
 	}
 }
 
+uint64_t lr_vmcr_read(void)
+{
+	return is_v3() ? SYS_READ(ich_vmcr_el2) : gich_read(GICH_VMCR);
+}
+
 /* Active priority registers: one for 5 preemption bits, two for 6, four for 7. */
 static unsigned apr_count(void)
 {

@@ -494,10 +494,7 @@ static bool pending_locked(struct vcpu *v)
 	struct vgic_cpu *c = &v->arch.vgic;
 
 	if (vgic_is_here(v)) {
-		struct vgic_cpu now = {.vmcr = 0};
-
-		lr_cpuif_save(&now);
-		c->vmcr = now.vmcr;
+		c->vmcr = lr_vmcr_read();
 		for (uint32_t u = c->used; u; u &= u - 1) {
 			unsigned i = (unsigned)__builtin_ctz(u);
 

@@ -50,6 +50,7 @@ void lr_write(unsigned i, uint64_t val);
 uint32_t lr_empty(void);		/* ICH_ELRSR */
 void lr_hcr_write(uint32_t val);
 uint32_t lr_hcr_read(void);
+uint64_t lr_vmcr_read(void);
 void lr_cpuif_load(const struct vgic_cpu *c);
 void lr_cpuif_save(struct vgic_cpu *c);
 
