@@ -114,8 +114,7 @@ static void first_touch(void)
 {
 	uint64_t v[SAMPLES];
 	uint64_t pages = tm_bootarg_u64("touch_pages", SAMPLES * BATCH);
-	uint64_t top = tm_boot.mem[0].gpa + tm_boot.mem[0].size;
-	uint64_t at = tm_bootarg_u64("touch", top - tm_boot.mem[0].size / 4);
+	uint64_t at = tm_bootarg_u64("touch", 0);
 	unsigned n = 0;
 	uint64_t value;
 
@@ -152,7 +151,9 @@ static void alone(void)
 		report("gicd_typer_read", value);
 		interrupts();
 	}
-	first_touch();
+	if (tm_bootarg_u64("touch", 0) != 0) {
+		first_touch();
+	}
 }
 
 /* --- under benchmgr --------------------------------------------------------------------------- */
@@ -180,6 +181,9 @@ static void obey(struct bench_control *c)
 		if (c->cmd == BENCH_LOAD) {
 			BENCH_OP(BENCH_OP_MMIO_EXIT_MANAGER);
 			ticks = bench_time(bench_load32, c->arg, n);
+		} else if (c->cmd == BENCH_TOUCH_PAGES) {
+			BENCH_OP(BENCH_OP_FIRST_TOUCH_4K);
+			ticks = bench_time(bench_store_pages, c->arg, n);
 		} else {
 			BENCH_OP(BENCH_OP_DIRTY_FAULT_WP);
 			ticks = bench_time(bench_store_pages, c->arg, n);

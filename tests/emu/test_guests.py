@@ -44,7 +44,7 @@ def test_bench(machine, gic):
 def test_bench_with_manager(machine):
     m = machine("release", smp=1, memory=1024, files={"bench.bin": guest_path("bench.bin")},
                 vms=[vm("benchmgr", image="benchmgr.bin", manager=True)])
-    for op in ("mmio_exit_manager", "dirty_fault_wp", "ring_reset_page", "bitmap_get_page"):
+    for op in ("mmio_exit_manager", "first_touch_4k", "dirty_fault_wp", "ring_reset_page", "bitmap_get_page"):
         value = int(m.expect(r"op=%s how=marker unit=insns value=(\d+)" % op, 60,
                              refuse=(r"tidemark: PANIC[^\n]*", r"FAIL[^\n]*")).group(1))
         assert 10 < value < 20000, op

@@ -26,8 +26,8 @@ from qemu import QEMU, Machine
 # id in guests/bench/ops.h, name, kind of trap, operations in a run (samples x batch)
 OPS = [(1, "hypercall_null", "sync", 33 * 64), (2, "psci_version", "sync", 33 * 64),
        (3, "gicd_typer_read", "sync", 33 * 64), (4, "sgi_self", "sync", 33 * 64),
-       (5, "timer_irq", "irq", 33 * 64), (6, "first_touch_4k", "sync", 33 * 64),
-       (7, "mmio_exit_manager", "sync", 17 * 16), (8, "dirty_fault_wp", "sync", 17 * 64)]
+       (5, "timer_irq", "irq", 33 * 64), (6, "first_touch_4k", "sync", 2 * 1024),
+       (7, "mmio_exit_manager", "sync", 17 * 16), (8, "dirty_fault_wp", "sync", 2 * 18 * 64)]
 MARKER_OPS = [op[1] for op in OPS] + ["ring_reset_page", "bitmap_get_page"]
 # What the project aims at (vector), and beyond which an operation counts as broken.
 AIMS = {"hypercall_null": 150, "psci_version": 200, "gicd_typer_read": 250, "sgi_self": 400,

@@ -13,6 +13,7 @@
 
 enum bench_cmd {
 	BENCH_STORE_PAGES = 1,	/* one store to each of n pages from arg on */
+	BENCH_TOUCH_PAGES = 4,	/* the same, to pages that nobody touched yet */
 	BENCH_LOAD = 2,		/* n loads of 4 bytes from arg */
 	BENCH_END = 3,
 };
