@@ -57,9 +57,10 @@ static struct vcpu *revive(struct vm *vm, unsigned id)
 	spin_unlock(&vm->lock);
 	if (v) {
 		struct tm_run_page *run = v->run;
-		struct dirty_ring ring = v->ring;
 		uint64_t ring_pages = v->ring_pages;
+		struct dirty_ring ring;
 
+		dirty_log_ring_detach(vm, v, &ring);
 		memset(v, 0, sizeof(*v));
 		memset(run, 0, sizeof(*run));
 		v->run = run;

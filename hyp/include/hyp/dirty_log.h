@@ -45,6 +45,8 @@ int must_check dirty_log_vcpu_create_check(struct vm *vm);
 /* The vCPU's ring, as DIRTY_CONFIG says; no ring configured: 0, nothing done. */
 int must_check dirty_log_ring_alloc(struct vcpu *v);
 void dirty_log_ring_free(struct vcpu *v);
+/* Before a destroyed vCPU's ring is used again: pending entries move to the bitmap. */
+void dirty_log_ring_detach(struct vm *vm, struct vcpu *v, struct dirty_ring *out);
 /* Has a bitmap that the manager reads; bitmap calls act in manual mode. */
 bool dirty_log_has_bitmap(const struct vm *vm);
 bool dirty_log_manual(const struct vm *vm);
@@ -60,6 +62,11 @@ void dirty_log_manager_gone(struct vm *vm);
  */
 uint64_t dirty_log_consume(struct vm *vm, struct memslot *m, uint64_t w, uint64_t mask,
 			   struct tlb_batch *b);
+#if TM_TEST_BUILD
+void dirty_log_mutant_catch_up(struct vm *vm);
+#else
+static inline void dirty_log_mutant_catch_up(struct vm *vm) { (void)vm; }
+#endif
 /* RING_RESET, one bounded unit: TM_CONTINUE or 0; *count entries freed (R-20..R-27). */
 int must_check dirty_log_reset(struct vm *vm, uint64_t *count, uint64_t *cursor);
 

@@ -28,6 +28,10 @@ enum fault_action {
 };
 
 enum fault_action fault_handle(struct vcpu *v, const struct s2_fault *f);
+/* PREFAULT (R-109): as if each page had been read; no dirty record. Returns pages done; fewer when
+ * a page is in no slot or memory is short. */
+struct vm;
+uint64_t must_check fault_prefault(struct vm *vm, gpa_t a, uint64_t pages);
 /* The same for the manager's windows and its own RAM lives in window.c and is called from here. */
 
 #endif

@@ -24,7 +24,7 @@ static inline bool mutant(enum mutant m) { return unlikely(mutant_active == m); 
 /* True when the nth allocation at this site is to fail (FAULT_INJECT). */
 bool inject_failure(uint32_t site);
 /* FAULT_INJECT: the nth call of the site from now on fails, once; 0 = never. -TM_EINVAL: no such. */
-int must_check inject_set(uint64_t site, uint64_t nth);
+int inject_configure(uint32_t site, uint64_t nth);
 /* Reads mutant= from the boot line. */
 void test_hooks_init(void);
 const char *mutant_name(enum mutant m);

@@ -22,12 +22,6 @@ uint64_t window_base(void);
 uint64_t window_size(void);
 
 /*
- * Where windows go, for the manager's device tree: above all RAM and devices, below the end of its
- * gpa space.
- */
-struct tm_range window_range(void);
-
-/*
  * Manager RAM: adds or removes [base, base + pages) 1:1 in the manager's stage-2, flush included.
  * Removing has to split large leaves: -TM_ENOMEM, and the range is mapped as before.
  */
