@@ -27,6 +27,20 @@ int arch_vm_init(struct vm *vm)
 	return err;
 }
 
+void arch_vm_reset(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->vcpus_max; i++) {
+		struct vcpu *v = vgic_vcpu(vm, i);
+
+		if (v) {
+			arch_vcpu_destroy(v);	/* no timer of the old life rings in the new one */
+			vtimer_reset(v);
+		}
+	}
+	vgic_vm_reset(vm);
+	vuart_reset(vm);
+}
+
 void arch_vm_destroy(struct vm *vm)
 {
 	(void)vm;	/* everything is inside struct vm and its stage 2 */

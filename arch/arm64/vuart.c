@@ -186,6 +186,17 @@ void arch_console_input(struct vm *vm)
 	spin_unlock(&u->lock);
 }
 
+void vuart_reset(struct vm *vm)
+{
+	struct vuart *u = &vm->arch.uart;
+
+	u->cr = CR_RESET;
+	u->ifls = IFLS_RESET;
+	u->imsc = u->ris = u->lcr_h = u->ibrd = u->fbrd = u->ilpr = u->dmacr = 0;
+	u->rx_count = 0;
+	u->line = false;
+}
+
 int vuart_init(struct vm *vm)
 {
 	struct vuart *u = &vm->arch.uart;
@@ -197,10 +208,8 @@ int vuart_init(struct vm *vm)
 		.dev = u,
 	};
 
-	memset(u, 0, sizeof(*u));
 	spin_init(&u->lock, LOCK_VUART);
-	u->cr = CR_RESET;
-	u->ifls = IFLS_RESET;
+	vuart_reset(vm);
 	return mmio_add(vm, &r);
 }
 

@@ -34,12 +34,8 @@ static int add_region(struct vm *vm, const char *name, uint64_t base, uint64_t s
 	return mmio_add(vm, &r);
 }
 
-int vgic_vm_init(struct vm *vm)
+static void dist_reset(struct vm *vm)
 {
-	int err;
-
-	spin_init(&vm->arch.vgic_lock, LOCK_VGIC);
-	vm->arch.gic_version = (uint8_t)gic_version();
 	vm->arch.gicd_ctlr = 0;
 	for (unsigned i = 0; i < VGIC_IRQS - VGIC_PRIVATE; i++) {
 		struct vgic_irq *q = &vm->arch.spi[i];
@@ -49,6 +45,15 @@ int vgic_vm_init(struct vm *vm)
 		 * IROUTER 0 is vCPU 0. */
 		q->target = vm->arch.gic_version == 2 && vm->vcpus_max > 1 ? VGIC_NO_TARGET : 0;
 	}
+}
+
+int vgic_vm_init(struct vm *vm)
+{
+	int err;
+
+	spin_init(&vm->arch.vgic_lock, LOCK_VGIC);
+	vm->arch.gic_version = (uint8_t)gic_version();
+	dist_reset(vm);
 	if (vm->arch.gic_version == 2) {
 		err = add_region(vm, "gicd", GUEST_GICD_BASE, 0x1000, vgic_v2_dist);
 		return err ? err : vgic_v2_map_cpuif(vm);
@@ -57,7 +62,6 @@ int vgic_vm_init(struct vm *vm)
 	return err ? err : add_region(vm, "gicr", GUEST_GICR_BASE,
 				      (uint64_t)vm->vcpus_max * GUEST_GICR_STRIDE, vgic_v3_redist);
 }
-
 void vgic_vcpu_init(struct vcpu *v)
 {
 	struct vgic_cpu *c = &v->arch.vgic;
@@ -75,6 +79,20 @@ void vgic_vcpu_init(struct vcpu *v)
 	}
 	c->priv[VTIMER_INTID].hw = GIC_PPI_VIRT_TIMER;
 	c->waker = 2;
+}
+
+void vgic_vm_reset(struct vm *vm)
+{
+	spin_lock(&vm->arch.vgic_lock);
+	dist_reset(vm);
+	for (unsigned i = 0; i < vm->vcpus_max; i++) {
+		struct vcpu *v = vgic_vcpu(vm, i);
+
+		if (v) {
+			vgic_vcpu_init(v);
+		}
+	}
+	spin_unlock(&vm->arch.vgic_lock);
 }
 
 /* Under v->lock, so without the vgic's; the vCPU is off and its interface is nobody's. */

@@ -82,6 +82,7 @@ enum irq_end vgic_maintenance_irq(uint32_t intid);
 /* cpuif.c */
 void vgic_cpu_init(void);	/* this CPU's list registers, once */
 int must_check vgic_vm_init(struct vm *vm);
+void vgic_vm_reset(struct vm *vm);	/* no vCPU is live */
 void vgic_vcpu_init(struct vcpu *v);
 void vgic_vcpu_reset(struct vcpu *v);
 void vgic_load(struct vcpu *v);

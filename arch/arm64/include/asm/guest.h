@@ -115,6 +115,7 @@ void smccc_call(struct vcpu *v, uint32_t imm);
 
 /* vuart.c */
 int must_check vuart_init(struct vm *vm);
+void vuart_reset(struct vm *vm);
 
 /* Per-CPU registers that do not change between guests; idempotent. */
 void guest_cpu_init(void);
