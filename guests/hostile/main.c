@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A guest that attacks with what every guest has. Prints TAP; the program in the manager's place
+// (guests/hostilemgr) looks at the neighbours meanwhile.
+// bootargs: ops= random operations of each kind (100000); stride= pages between two of the sweep (1);
+//   seed=; end=off|spin: power off at the end, or loop in faults for ever (off).
+
+#include <stdio.h>
+#include <string.h>
+#include <tidemark/arm64.h>
+#include <tidemark/guest.h>
+#include <tidemark/irq.h>
+#include <tidemark/tap.h>
+#include "hostile.h"
+
+/* No translation works from here on: each fault's handler faults. Only the hypervisor ends this. */
+static _Noreturn void spin_in_faults(void)
+{
+	tm_sysreg_write(ttbr0_el1, 0x0b000000u);
+	tm_isb();
+	__asm__ volatile("tlbi vmalle1\n dsb sy\n isb");
+	for (;;) {
+		*(volatile uint64_t *)16 = 1;
+	}
+}
+
+static void other_cpu(void *arg)
+{
+	(void)arg;
+	tm_irq_cpu_init();
+	/* A target for SGIs that takes them as they come. */
+	tm_irq_unmask();
+	for (;;) {
+		tm_wfi();
+	}
+}
+
+int main(void)
+{
+	struct hostile h = {
+		.budget = tm_bootarg_u64("ops", 100000),
+		.stride = tm_bootarg_u64("stride", 1),
+	};
+	char end[8] = "off";
+	int status;
+
+	tm_prng_seed(&h.rng, tm_bootarg_u64("seed", 1));
+	(void)tm_bootarg("end", end, sizeof(end));
+	(void)tm_irq_init();
+	for (uint32_t i = 1; i < tm_boot.cpu_count; i++) {
+		(void)tm_cpu_start(i, other_cpu, NULL);
+	}
+	attack_calls(&h);
+	attack_instructions(&h);
+	attack_sgis(&h);
+	attack_memory(&h);
+	attack_edges(&h);
+	attack_sysregs(&h);
+	attack_devices(&h);
+	status = tap_done();
+	printf("# hostile operations=%llu\n", (unsigned long long)h.ops);
+	(void)fflush(stdout);
+	if (strcmp(end, "spin") == 0) {
+		spin_in_faults();
+	}
+	return status;
+}
