@@ -22,6 +22,7 @@
 
 #define MIB (1ull << 20)
 #define CONFIG_MODULE "tidemark.dtb"
+#define CONFIG_MAX_BYTES (64 * 1024ul)
 /* The hypervisor's own pool: a share of RAM between bounds. */
 #define POOL_SHARE 64u
 #define POOL_MIN (4 * MIB)
@@ -143,16 +144,24 @@ static void read_config(void)
 		.has_module = has_module,
 		.report = report_config,
 	};
-	const void *dtb;
+	const void *module;
 	uint64_t size;
+	void *dtb;
 
 	if (boot_info.modules.size == 0) {
 		cannot_start("no modules archive (QEMU: -initrd modules.cpio)");
 	}
-	if (boot_module_find(CONFIG_MODULE, &dtb, &size)) {
+	if (boot_module_find(CONFIG_MODULE, &module, &size)) {
 		cannot_start("no configuration: the modules archive has no readable %s",
 			     CONFIG_MODULE);
 	}
+	if (size > CONFIG_MAX_BYTES) {
+		cannot_start("no configuration: %s has %lu bytes, at most %lu are read",
+			     CONFIG_MODULE, size, CONFIG_MAX_BYTES);
+	}
+	/* In the archive it may lie at any multiple of 4; libfdt wants 8. */
+	dtb = phys_to_virt(boot_alloc(CONFIG_MAX_BYTES, PAGE_SIZE));
+	memcpy(dtb, module, size);
 	if (config_parse(dtb, size, &m, &config)) {
 		cannot_start("no configuration: %s cannot be read", CONFIG_MODULE);
 	}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// LINK: boot/config.c
+// LINK: boot/config.c hyp/print.c
 // LIBS: -lfdt
 //
 // `make config-check CONFIG=x.dts`: the hypervisor's own configuration checker as a host program.
