@@ -180,6 +180,10 @@ void arch_console_input(struct vm *vm)
 {
 	struct vuart *u = &vm->arch.uart;
 
+	/* The manager takes its characters by CONSOLE_READ; its UART must not swallow them. */
+	if (vm->is_manager) {
+		return;
+	}
 	spin_lock(&u->lock);
 	refill(vm, u);
 	update(vm, u);
