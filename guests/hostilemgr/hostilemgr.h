@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A program in the manager's place with two scenes: it watches guests/hostile attack beside its
+ * neighbours, or it attacks itself, with valid handles and edge values. In both a VM that counts
+ * must go on counting and the memory of an idle one must stay as it is.
+ */
+#ifndef HOSTILEMGR_H
+#define HOSTILEMGR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <tidemark/counter_cell.h>
+#include <tidemark/prng.h>
+#include <tidemark/vmm.h>
+
+#define PAGE 4096u
+
+/* neighbours.c */
+struct neighbour {
+	struct vmm_vm *vm;
+	struct counter_cell *cell;	/* window */
+	uint64_t hash;			/* of all its memory */
+	uint64_t count, printed;	/* at the last look */
+};
+bool neighbour_start(struct neighbour *n, const char *name, bool idle, uint64_t affinity);
+uint64_t neighbour_hash(const struct neighbour *n);
+/* It goes on: its numbers grew since the last look. */
+bool neighbour_counts(struct neighbour *n);
+uint64_t neighbour_run_ticks(const struct neighbour *n);
+/* Ends it; false when it was not as it should be. */
+bool neighbour_end(struct neighbour *n);
+/* Serves stops of all VMs that are not of interest: none of them may happen. */
+uint64_t hyp_pages_free(void);
+
+/* watch.c */
+void scene_watch(void);
+
+/* attack.c, episode.c, calls.c */
+void scene_attack(void);
+
+#endif

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+# Wildcards: a new file in this directory is built without touching this list.
+hostilemgr-objs-y += $(patsubst %.c,%.o,$(wildcard guests/hostilemgr/*.c)) $(patsubst %.S,%.S.o,$(wildcard guests/hostilemgr/*.S))

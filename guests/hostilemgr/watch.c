@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Scene "watch": guests/hostile once on the CPU of the counting neighbour, once beside it.
+
+#include <stdio.h>
+#include <string.h>
+#include <tidemark/call.h>
+#include <tidemark/guest.h>
+#include <tidemark/irq.h>
+#include <tidemark/tap.h>
+#include "hostilemgr.h"
+
+#define RAM_SIZE (16u << 20)
+#define LIMIT_US 600000000u
+#define SPIN_US 200000u		/* how long a guest that only faults is watched */
+
+static uint64_t skipped;
+
+/* What a guest's wild access may end in besides its own abort: a store that the exit page cannot
+ * describe. The program wants to go on, so it is stepped over. */
+static void on_stop(struct vmm_vm *vm, uint32_t id, struct vmm_vcpu *v, void *arg)
+{
+	static struct tm_regs regs;
+
+	(void)arg;
+	if (!v->stopped || v->run->reason != TM_EXIT_MEMORY_FAULT) {
+		return;
+	}
+	if (tm_vcpu_regs_get(vm->handle, id, &regs) == 0) {
+		regs.pc += 4;
+		if (tm_vcpu_regs_set(vm->handle, id, &regs) == 0) {
+			skipped++;
+			(void)vmm_resume(vm, id);
+		}
+	}
+}
+
+static struct vmm_vm *start_hostile(const char *args, uint32_t vcpus, uint64_t affinity)
+{
+	static struct vmm_desc d;
+	struct tm_cpio_file image;
+	struct vmm_vm *vm = NULL;
+
+	memset(&d, 0, sizeof(d));
+	if (vmm_module("hostile.bin", &image) != 0) {
+		return NULL;
+	}
+	d.name = "hostile";
+	d.vcpus = vcpus;
+	d.mem_size = RAM_SIZE;
+	d.image = image.data;
+	d.image_size = image.size;
+	d.bootargs = args;
+	d.prio = 2;
+	d.affinity = affinity;
+	d.slice_us = 2000;
+	(void)vmm_create(&d, &vm);
+	return vm;
+}
+
+/* Runs the attacker to its end; the neighbour's share of CPU 1 in per mille. */
+static uint64_t one_attack(struct neighbour *n, const char *args, uint32_t vcpus, uint64_t affinity,
+			   bool ends)
+{
+	struct vmm_vm *vm = start_hostile(args, vcpus, affinity);
+	uint64_t start = tm_timer_now();
+	uint64_t ran = neighbour_run_ticks(n);
+	uint64_t limit = start + tm_us_to_ticks(ends ? LIMIT_US : SPIN_US);
+	uint64_t share;
+	bool counts = true;
+
+	if (!tap_ok(vm != NULL, "hostile starts: %s", vm != NULL ? "yes" : vmm_last_error())) {
+		return 0;
+	}
+	while (vm->shutdown_type == 0 && tm_timer_now() < limit) {
+		uint64_t until = tm_timer_now() + tm_us_to_ticks(200000);
+
+		while (vm->shutdown_type == 0 && tm_timer_now() < until && tm_timer_now() < limit) {
+			(void)vmm_wait(1000, on_stop, NULL);
+		}
+		counts &= tm_timer_now() < until || neighbour_counts(n);
+	}
+	share = (neighbour_run_ticks(n) - ran) * 1000 / (tm_timer_now() - start);
+	tap_ok(counts, "the neighbour counted all the time");
+	tap_ok((vm->shutdown_type != 0) == ends, ends ? "hostile came to its end" :
+	       "hostile still faults");
+	tap_ok(vmm_destroy(vm) == 0, "hostile destroyed");
+	return share;
+}
+
+void scene_watch(void)
+{
+	static struct neighbour counter, idle;
+	uint64_t ops = tm_bootarg_u64("ops", 100000);
+	uint64_t stride = tm_bootarg_u64("stride", 1);
+	uint64_t own = vmm.ram.free_bytes;
+	uint64_t hyp = hyp_pages_free();
+	uint64_t share;
+	char args[80];
+
+	tap_ok(neighbour_start(&idle, "idle", true, 1), "the idle neighbour starts %s",
+	       vmm_last_error());
+	tap_ok(neighbour_start(&counter, "counter", false, 2), "the counting neighbour starts %s",
+	       vmm_last_error());
+	if (idle.vm == NULL || counter.vm == NULL) {
+		return;
+	}
+	(void)snprintf(args, sizeof(args), "ops=%llu stride=%llu seed=1", (unsigned long long)ops / 2,
+		       (unsigned long long)stride * 16);
+	share = one_attack(&counter, args, 1, 2, true);
+	tap_ok(share >= 450, "shared CPU: the neighbour kept %llu.%llu %%",
+	       (unsigned long long)share / 10, (unsigned long long)share % 10);
+	(void)snprintf(args, sizeof(args), "ops=%llu stride=%llu seed=2", (unsigned long long)ops,
+		       (unsigned long long)stride);
+	share = one_attack(&counter, args, 2, 4, true);
+	tap_ok(share >= 980, "own CPU: the neighbour kept %llu.%llu %%",
+	       (unsigned long long)share / 10, (unsigned long long)share % 10);
+	share = one_attack(&counter, "ops=100 stride=4096 end=spin", 1, 2, false);
+	tap_ok(share >= 450, "faults without end: the neighbour kept %llu.%llu %%",
+	       (unsigned long long)share / 10, (unsigned long long)share % 10);
+	tap_ok(neighbour_hash(&idle) == idle.hash, "the idle neighbour's memory is as it was");
+	tap_ok(neighbour_end(&counter), "the counting neighbour ended in order");
+	tap_ok(neighbour_end(&idle), "the idle neighbour destroyed");
+	tap_eq(vmm.ram.free_bytes, own, "the manager's memory is back");
+	tap_eq(hyp_pages_free(), hyp, "the hypervisor's pages are back");
+	tap_diag("stepped over %llu accesses", (unsigned long long)skipped);
+}
