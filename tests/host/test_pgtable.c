@@ -129,6 +129,7 @@ static void watch(struct pgtable *p, uint64_t addr, unsigned level, uint64_t old
 
 		for (unsigned i = 0; i < 512; i++) {
 			used += p->fmt->kind(child[i], level - 1) != PTE_HOLE;
+			CHECK(child[i] == 0 || p->fmt->kind(child[i], level - 1) != PTE_HOLE);
 		}
 		CHECK(was == PTE_LEAF ? used == 512 : used >= 1);
 	}
@@ -167,6 +168,13 @@ static void start(unsigned m)
 
 static void flush(void)
 {
+	// Until now hardware may have walked what is to be freed: no link may look like an entry.
+	for (uint64_t page = batch.free_list; page != ~0ull && page != 0;
+	     page = *pgtable_ptr(hpa(page))) {
+		for (unsigned level = 0; level < 3; level++) {
+			CHECK_EQ(pt.fmt->kind(*pgtable_ptr(hpa(page)), level), PTE_HOLE);
+		}
+	}
 	batch.needed = false;
 	pgtable_batch_free(&pt, &batch);
 	batch = (struct tlb_batch)TLB_BATCH_INIT;

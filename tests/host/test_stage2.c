@@ -301,6 +301,23 @@ TEST(the_missing_flush_shows)
 	finish();
 }
 
+TEST(nothing_survives_in_the_vmid)
+{
+	hpa_t at;
+
+	start(0, 1);
+	fake_tlb_drop_one_in = 0;
+	stage2_lock(&s2);
+	CHECK_EQ(stage2_map(&s2, gpa(0), fake_ram(1), 0, RWX, &batch), 0);
+	stage2_unlock(&s2);
+	CHECK_EQ(touch(5, 0, ACCESS_READ, &at), FAKE_HIT);
+	stage2_destroy(&s2);
+	// The next VM with this VMID.
+	CHECK_EQ(stage2_init(&s2, &pool, 7, LOCK_STAGE2), 0);
+	CHECK_EQ(touch(5, 0, ACCESS_READ, &at), FAKE_HOLE);
+	finish();
+}
+
 TEST(empty_batch_does_nothing)
 {
 	start(0, 1);
