@@ -106,7 +106,7 @@ def run(build, sysroot):
     boot = {c[0]: int(c[-1]) for c in counts if c[0] in ("mark", "first_eret")}
     rows += rows_of(text, counts)
     manager = tmconfig.vm("manager", manager=True, image="benchmgr.bin", memory=256,
-                          bootargs="stay")
+                          bootargs="stay image=bench.bin")
     text, counts = measure(build, sysroot, "manager", [manager], r"bench: manager (?:done|FAILED)", elf)
     if "bench: manager done" not in text:
         sys.exit("bench: the manager's part failed:\n" + text[-2000:])
