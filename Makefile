@@ -284,7 +284,7 @@ all: $(GUEST_BINS) $(INITRAMFS)
 #   // LIBS: -lfdt                                         host libraries
 # Each runs under ASan+UBSan; test_ring* under TSan as well.
 HOST_TESTS := $(patsubst tests/host/%.c,%,$(wildcard tests/host/test_*.c))
-HOST_TSAN  := $(filter test_ring%,$(HOST_TESTS))
+HOST_TSAN  := $(filter test_ring% test_dirty_ring% test_dirty_bitmap%,$(HOST_TESTS))
 HOST_FAKES := $(wildcard tests/host/fake*.c)
 # string.c defines memcpy and friends; on the host those are libc's.
 HOST_CORE  := $(filter-out hyp/string.c,$(wildcard hyp/*.c)) $(HOST_FAKES)
