@@ -26,7 +26,11 @@ void hyptimer_program(void)
 	struct hyptimer *head = __atomic_load_n(&lists[c->id].head, __ATOMIC_RELAXED);
 	uint64_t deadline = head ? head->deadline : ~0ull;
 
-	if (c->slice_end && c->slice_end < deadline) {
+	/* A slice that is over is a reason to look now; its deadline, in the past, would keep a
+	 * level-sensitive timer asserted and the interrupt loop with it. */
+	if (c->slice_end && arch_time_now() >= c->slice_end) {
+		__atomic_store_n(&c->resched, 1, __ATOMIC_RELAXED);
+	} else if (c->slice_end && c->slice_end < deadline) {
 		deadline = c->slice_end;
 	}
 	arch_timer_program(deadline);
