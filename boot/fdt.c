@@ -2,7 +2,9 @@
 /*
  * Device tree to boot_info, in one walk over the tree: memory, reservations, CPUs, /chosen. What is
  * wanted is copied: the tree may be gone afterwards. Firmware is trusted not to lie but not to be
- * free of mistakes: sizes are checked, and what cannot work is refused by cannot_start().
+ * free of mistakes: libfdt checks the structure first, sizes are checked here, and what cannot work
+ * is refused by cannot_start(). The walk goes by tags, each property once: looking properties up by
+ * name costs a scan each, a million instructions on an ordinary tree.
  */
 #include <arch/boot.h>
 #include <boot/fdt.h>
@@ -12,6 +14,28 @@
 #include <libfdt.h>
 
 #define DEPTH_MAX 8
+
+static const char *const prop_name[FDT_PROP_COUNT] = {
+	[FDT_ADDRESS_CELLS] = "#address-cells",
+	[FDT_SIZE_CELLS] = "#size-cells",
+	[FDT_BOOTARGS] = "bootargs",
+	[FDT_COMPATIBLE] = "compatible",
+	[FDT_DEVICE_TYPE] = "device_type",
+	[FDT_INITRD_END] = "linux,initrd-end",
+	[FDT_INITRD_START] = "linux,initrd-start",
+	[FDT_INTERRUPTS] = "interrupts",
+	[FDT_METHOD] = "method",
+	[FDT_NO_MAP] = "no-map",
+	[FDT_REDIST_REGIONS] = "#redistributor-regions",
+	[FDT_REG] = "reg",
+	[FDT_RNG_SEED] = "rng-seed",
+	[FDT_STATUS] = "status",
+	[FDT_STDOUT_PATH] = "stdout-path",
+};
+
+/* Of /chosen, until the walk is over. */
+static const char *stdout_path;
+static uint64_t seed;
 
 static uint32_t cell(const void *p)
 {
@@ -31,22 +55,22 @@ static uint64_t cells(const uint8_t *p, unsigned n)
 	return v;
 }
 
-bool fdt_is_compatible(const char *list, int len, const char *what)
+bool fdt_is_compatible(const struct fdt_node *n, const char *what)
 {
-	return list && fdt_stringlist_contains(list, len, what);
+	return n->prop[FDT_COMPATIBLE] &&
+	       fdt_stringlist_contains((const char *)n->prop[FDT_COMPATIBLE],
+				       (int)n->len[FDT_COMPATIBLE], what);
 }
 
 bool fdt_node_reg(const struct fdt_node *n, unsigned index, uint64_t *base, uint64_t *size)
 {
 	unsigned entry = 4 * (n->address_cells + n->size_cells);
-	const uint8_t *reg;
-	int len;
+	const uint8_t *reg = n->prop[FDT_REG];
 
 	if (n->address_cells > 2 || n->size_cells > 2) {
 		return false;		/* PCI and the like: not an address of ours */
 	}
-	reg = fdt_getprop(n->fdt, n->offset, "reg", &len);
-	if (!reg || len < 0 || (uint64_t)len < ((uint64_t)index + 1) * entry) {
+	if (!reg || n->len[FDT_REG] < ((uint64_t)index + 1) * entry) {
 		return false;
 	}
 	reg += index * entry;
@@ -55,16 +79,21 @@ bool fdt_node_reg(const struct fdt_node *n, unsigned index, uint64_t *base, uint
 	return *base + *size >= *base;
 }
 
-bool fdt_node_cell(const struct fdt_node *n, const char *name, unsigned index, uint32_t *value)
+bool fdt_node_cell(const struct fdt_node *n, enum fdt_prop_id id, unsigned index, uint32_t *value)
 {
-	int len;
-	const uint8_t *p = fdt_getprop(n->fdt, n->offset, name, &len);
-
-	if (!p || len < 0 || (unsigned)len < 4 * (index + 1)) {
+	if (!n->prop[id] || n->len[id] < 4 * (index + 1)) {
 		return false;
 	}
-	*value = cell(p + 4 * index);
+	*value = cell(n->prop[id] + 4 * index);
 	return true;
+}
+
+/* Text of a property, or NULL when it is absent or not ended. */
+static const char *text_of(const struct fdt_node *n, enum fdt_prop_id id)
+{
+	const uint8_t *p = n->prop[id];
+
+	return p && n->len[id] && p[n->len[id] - 1] == '\0' ? (const char *)p : NULL;
 }
 
 /* --- ranges ------------------------------------------------------------------------------------- */
@@ -151,7 +180,7 @@ static unsigned unmapped_count;
 
 static void reserved_node(const struct fdt_node *n)
 {
-	bool no_map = fdt_getprop(n->fdt, n->offset, "no-map", NULL) != NULL;
+	bool no_map = n->prop[FDT_NO_MAP] != NULL;
 	uint64_t base, size;
 
 	for (unsigned i = 0; fdt_node_reg(n, i, &base, &size); i++) {
@@ -166,8 +195,8 @@ static void reserved_node(const struct fdt_node *n)
 
 static void cpu_node(const struct fdt_node *n)
 {
-	int len;
-	const uint8_t *reg = fdt_getprop(n->fdt, n->offset, "reg", &len);
+	const uint8_t *reg = n->prop[FDT_REG];
+	unsigned len = n->len[FDT_REG];
 
 	/* More than we have room for stay off. */
 	if (reg && len >= 4 && boot_info.cpu_count < BOOT_MAX_CPUS) {
@@ -175,116 +204,119 @@ static void cpu_node(const struct fdt_node *n)
 	}
 }
 
+/* An address in one or two cells, whatever #address-cells says. */
+static uint64_t address_of(const struct fdt_node *n, enum fdt_prop_id id)
+{
+	return n->len[id] >= 8 ? cells(n->prop[id], 2) : n->len[id] >= 4 ? cells(n->prop[id], 1) : 0;
+}
+
 static void chosen_node(const struct fdt_node *n)
 {
-	int start_len, end_len, len;
-	const uint8_t *start = fdt_getprop(n->fdt, n->offset, "linux,initrd-start", &start_len);
-	const uint8_t *end = fdt_getprop(n->fdt, n->offset, "linux,initrd-end", &end_len);
-	const char *args = fdt_getprop(n->fdt, n->offset, "bootargs", &len);
+	uint64_t first = address_of(n, FDT_INITRD_START);
+	uint64_t last = address_of(n, FDT_INITRD_END);
+	size_t len = n->len[FDT_BOOTARGS];
 
-	if (start && end && start_len >= 4 && end_len >= 4) {
-		uint64_t first = cells(start, start_len >= 8 ? 2 : 1);
-		uint64_t last = cells(end, end_len >= 8 ? 2 : 1);
-
-		if (last > first) {
-			boot_info.modules = (struct mem_range){hpa(first), last - first};
-		}
+	if (last > first) {
+		boot_info.modules = (struct mem_range){hpa(first), last - first};
 	}
-	if (args && len > 0) {
-		size_t bytes = MIN((size_t)len, sizeof(boot_info.cmdline) - 1);
-
-		memcpy(boot_info.cmdline, args, bytes);
-		boot_info.cmdline[bytes] = '\0';
+	if (len) {
+		len = MIN(len, sizeof(boot_info.cmdline) - 1);
+		memcpy(boot_info.cmdline, n->prop[FDT_BOOTARGS], len);
+		boot_info.cmdline[len] = '\0';
+	}
+	stdout_path = text_of(n, FDT_STDOUT_PATH);
+	for (unsigned i = 0; i < n->len[FDT_RNG_SEED]; i++) {
+		seed = seed * 0x100000001b3 + n->prop[FDT_RNG_SEED][i];
 	}
 }
 
-static bool enabled(const struct fdt_node *n)
+/* All properties of the node are known; its parent is `parent`, "" for children of the root. */
+static void visit(const struct fdt_node *n, const char *parent)
 {
-	int len;
-	const char *status = fdt_getprop(n->fdt, n->offset, "status", &len);
+	const char *status = text_of(n, FDT_STATUS);
+	const char *type = text_of(n, FDT_DEVICE_TYPE);
 
-	return !status || strncmp(status, "ok", 2) == 0;
-}
-
-static void visit(const struct fdt_node *n)
-{
-	int len;
-	const char *type = fdt_getprop(n->fdt, n->offset, "device_type", &len);
-	const char *compatible;
-
-	if (!enabled(n)) {
+	if (n->depth == 0 || (status && strncmp(status, "ok", 2) != 0)) {
 		return;
 	}
-	if (n->in_reserved_memory) {
+	if (n->depth == 1 && strcmp(n->name, "chosen") == 0) {
+		chosen_node(n);
+	} else if (n->depth == 2 && strcmp(parent, "reserved-memory") == 0) {
 		reserved_node(n);
-	} else if (n->in_cpus) {
+	} else if (n->depth == 2 && strcmp(parent, "cpus") == 0) {
 		if (type && strcmp(type, "cpu") == 0) {
 			cpu_node(n);
 		}
-	} else if (type && n->depth == 1 && strcmp(type, "memory") == 0) {
+	} else if (n->depth == 1 && type && strcmp(type, "memory") == 0) {
 		memory_node(n);
-	} else {
-		compatible = fdt_getprop(n->fdt, n->offset, "compatible", &len);
-		if (compatible) {
-			machine_node(n, compatible, len);
+	} else if (n->prop[FDT_COMPATIBLE]) {
+		machine_node(n);
+	}
+}
+
+static void take_property(struct fdt_node *n, int offset)
+{
+	const struct fdt_property *p =
+		(const struct fdt_property *)((const char *)n->fdt + fdt_off_dt_struct(n->fdt) +
+					      (unsigned)offset);
+	const char *name = (const char *)n->fdt + fdt_off_dt_strings(n->fdt) + cell(&p->nameoff);
+
+	for (unsigned i = 0; i < FDT_PROP_COUNT; i++) {
+		if (name[0] == prop_name[i][0] && strcmp(name, prop_name[i]) == 0) {
+			n->prop[i] = (const uint8_t *)p->data;
+			n->len[i] = cell(&p->len);
+			return;
 		}
 	}
 }
 
-static unsigned cell_count(const void *fdt, int offset, const char *name, unsigned otherwise)
+/* A node begins: nothing is known of it but its name and its parent's cells. */
+static void begin_node(struct fdt_node *n, int offset, const unsigned (*up)[2])
 {
-	int len;
-	const void *p = fdt_getprop(fdt, offset, name, &len);
-
-	return p && len == 4 ? cell(p) : otherwise;
+	n->offset = offset;
+	n->name = (const char *)n->fdt + fdt_off_dt_struct(n->fdt) + (unsigned)offset + FDT_TAGSIZE;
+	n->address_cells = n->depth ? up[n->depth - 1][0] : 2;
+	n->size_cells = n->depth ? up[n->depth - 1][1] : 1;
+	memset(n->prop, 0, sizeof(n->prop));
+	memset(n->len, 0, sizeof(n->len));
 }
 
+/* fdt_check_full() has been through all of it: tags, names and lengths are inside the tree. */
 static void walk(const void *fdt)
 {
-	unsigned address_cells[DEPTH_MAX + 1], size_cells[DEPTH_MAX + 1];
-	struct fdt_node n = {.fdt = fdt};
-	int offset = 0, depth = 0;
+	unsigned level_cells[DEPTH_MAX + 1][2];
+	const char *parent = "";	/* at depth 1 */
+	struct fdt_node n = {.fdt = fdt, .depth = -1};
+	bool open = false;		/* n has not been visited yet */
+	int offset = 0, next;
+	uint32_t tag, value;
 
-	for (; offset >= 0 && depth >= 0; offset = fdt_next_node(fdt, offset, &depth)) {
-		const char *name = fdt_get_name(fdt, offset, NULL);
-
-		if (depth >= DEPTH_MAX) {
-			continue;
+	do {
+		tag = fdt_next_tag(fdt, offset, &next);
+		if (open && tag != FDT_PROP && tag != FDT_NOP) {
+			value = 2;
+			(void)fdt_node_cell(&n, FDT_ADDRESS_CELLS, 0, &value);
+			level_cells[n.depth][0] = value;
+			value = 1;
+			(void)fdt_node_cell(&n, FDT_SIZE_CELLS, 0, &value);
+			level_cells[n.depth][1] = value;
+			visit(&n, parent);
+			open = false;
 		}
-		n.offset = offset;
-		n.depth = depth;
-		if (depth == 1) {
-			n.in_reserved_memory = n.in_cpus = false;
-		}
-		if (depth > 0) {
-			n.address_cells = address_cells[depth - 1];
-			n.size_cells = size_cells[depth - 1];
-			visit(&n);
-		}
-		if (depth == 1) {
-			n.in_reserved_memory = strcmp(name, "reserved-memory") == 0;
-			n.in_cpus = strcmp(name, "cpus") == 0;
-			if (strcmp(name, "chosen") == 0) {
-				chosen_node(&n);
+		if (tag == FDT_BEGIN_NODE) {
+			n.depth++;
+			open = n.depth < DEPTH_MAX;
+			if (open) {
+				begin_node(&n, offset, level_cells);
+				parent = n.depth == 1 ? n.name : parent;
 			}
+		} else if (tag == FDT_END_NODE) {
+			n.depth--;
+		} else if (tag == FDT_PROP && open) {
+			take_property(&n, offset);
 		}
-		address_cells[depth] = cell_count(fdt, offset, "#address-cells", 2);
-		size_cells[depth] = cell_count(fdt, offset, "#size-cells", 1);
-	}
-}
-
-int fdt_stdout(const void *fdt)
-{
-	int len;
-	int chosen = fdt_path_offset(fdt, "/chosen");
-	const char *path = chosen < 0 ? NULL : fdt_getprop(fdt, chosen, "stdout-path", &len);
-	const char *end;
-
-	if (!path) {
-		return -FDT_ERR_NOTFOUND;
-	}
-	end = strchr(path, ':');
-	return fdt_path_offset_namelen(fdt, path, end ? (int)(end - path) : (int)strlen(path));
+		offset = next;
+	} while (tag != FDT_END && next >= 0);
 }
 
 void fdt_parse(const void *fdt)
@@ -303,6 +335,7 @@ void fdt_parse(const void *fdt)
 	}
 	boot_info.fdt = HPA_NONE;
 	walk(fdt);
+	machine_chosen(fdt, stdout_path, seed);
 	tidy_ram();
 	for (unsigned i = 0; i < unmapped_count; i++) {
 		remove_ram(ALIGN_DOWN(unmapped[i].base.v, PAGE_SIZE),

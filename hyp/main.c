@@ -10,6 +10,7 @@
 #include <hyp/boot_info.h>
 #include <hyp/config.h>
 #include <hyp/console.h>
+#include <hyp/crash.h>
 #include <hyp/err.h>
 #include <hyp/log.h>
 #include <hyp/owner.h>
@@ -201,6 +202,7 @@ void hyp_main(void)
 	arch_boot_cpu(&pcpus[0]);
 	make_pool();
 	start_cpus();
+	crash_if_asked();
 	read_config();
 	vm_boot_all(&config);
 	first_focus();

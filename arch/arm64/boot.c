@@ -90,7 +90,6 @@ void arm64_boot(uint64_t fdt, uint64_t entered_at)
 	__stack_chk_guard ^= entered_at << 16 ^ read_sysreg(cntpct_el0) * 0x9e3779b97f4a7c15;
 	boot_info.image = (struct mem_range){hpa(mmu_image_base()), mmu_image_size()};
 	fdt_parse((const void *)fdt);
-	machine_seed((const void *)fdt);
 	__stack_chk_guard ^= machine.rng_seed;
 	__stack_chk_guard &= ~0xffull;		/* a NUL stops string functions */
 	mmu_drop_fdt();

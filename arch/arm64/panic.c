@@ -60,19 +60,32 @@ static bool in_stack(uint64_t fp)
 
 static void print_trace(uint64_t fp)
 {
-	for (unsigned i = 0; i < TRACE_MAX && in_stack(fp); i++) {
-		const uint64_t *record = (const uint64_t *)fp;
-		uint64_t next = record[0];
+	uint64_t last = 0;
+	unsigned repeated = 0;
 
-		if (!record[1]) {
-			return;
+	/* Frames go up the stack, so this ends; recursion is folded into one line. */
+	for (unsigned shown = 0; shown < TRACE_MAX && in_stack(fp);) {
+		const uint64_t *record = (const uint64_t *)fp;
+
+		if (!record[1] || record[0] <= fp) {
+			fp = 0;
+		} else {
+			fp = record[0];
 		}
-		/* The call is one instruction before its return address. */
-		print_address("from", record[1] - 4);
-		if (next <= fp) {
-			return;
+		if (record[1] == last && fp) {
+			repeated++;
+			continue;
 		}
-		fp = next;
+		if (repeated) {
+			panic_print("       ... and %u times more\n", repeated);
+			repeated = 0;
+		}
+		if (record[1]) {
+			/* The call is one instruction before its return address. */
+			print_address("from", record[1] - 4);
+			shown++;
+		}
+		last = record[1];
 	}
 }
 

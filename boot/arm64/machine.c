@@ -3,6 +3,7 @@
 #include <asm/machine.h>
 #include <boot/fdt.h>
 #include <hyp/boot_info.h>
+#include <hyp/string.h>
 
 #include <libfdt.h>
 
@@ -11,15 +12,25 @@
 #define TIMER_HYP 3u
 #define CELLS 3u
 
+#define UARTS 4u
+
 struct machine machine;
+
+/* All of them, until /chosen has been seen. */
+static struct {
+	int offset;
+	hpa_t base;
+	uint32_t irq;
+} uart[UARTS];
+static unsigned uart_count;
 
 /* Specifier number `index` of this node; 0 when absent. */
 static uint32_t intid(const struct fdt_node *n, unsigned index)
 {
 	uint32_t kind, number;
 
-	if (!fdt_node_cell(n, "interrupts", CELLS * index, &kind) ||
-	    !fdt_node_cell(n, "interrupts", CELLS * index + 1, &number)) {
+	if (!fdt_node_cell(n, FDT_INTERRUPTS, CELLS * index, &kind) ||
+	    !fdt_node_cell(n, FDT_INTERRUPTS, CELLS * index + 1, &number)) {
 		return 0;
 	}
 	return number + (kind == INTERRUPT_PPI ? 16 : 32);
@@ -45,7 +56,7 @@ static void gic_node(const struct fdt_node *n, unsigned version)
 	machine.gic_maintenance = intid(n, 0);
 	region(n, 0, &machine.gicd);
 	if (version == 3) {
-		fdt_node_cell(n, "#redistributor-regions", 0, &regions);
+		(void)fdt_node_cell(n, FDT_REDIST_REGIONS, 0, &regions);
 		machine.gicr_count = MIN(regions, MACHINE_GICR_MAX);
 		for (unsigned i = 0; i < machine.gicr_count; i++) {
 			region(n, 1 + i, &machine.gicr[i]);
@@ -59,53 +70,53 @@ static void gic_node(const struct fdt_node *n, unsigned version)
 
 static void uart_node(const struct fdt_node *n)
 {
-	uint64_t base, size;
-	static int chosen = -FDT_ERR_NOTFOUND;
+	struct mem_range r = {.size = 0};
 
-	if (boot_info.uart_kind) {
-		/* The first one is used, unless another one is named. */
-		if (chosen == -FDT_ERR_NOTFOUND) {
-			chosen = fdt_stdout(n->fdt);
-		}
-		if (chosen != n->offset) {
-			return;
-		}
-	}
-	if (fdt_node_reg(n, 0, &base, &size)) {
-		boot_info.uart_base = hpa(base);
-		boot_info.uart_irq = intid(n, 0);
-		boot_info.uart_kind = "PL011";
+	region(n, 0, &r);
+	if (r.size && uart_count < UARTS) {
+		uart[uart_count].offset = n->offset;
+		uart[uart_count].base = r.base;
+		uart[uart_count].irq = intid(n, 0);
+		uart_count++;
 	}
 }
 
-void machine_node(const struct fdt_node *n, const char *compatible, int len)
+void machine_node(const struct fdt_node *n)
 {
-	const char *method;
-
-	if (fdt_is_compatible(compatible, len, "arm,pl011")) {
+	if (fdt_is_compatible(n, "arm,pl011")) {
 		uart_node(n);
-	} else if (fdt_is_compatible(compatible, len, "arm,gic-v3")) {
+	} else if (fdt_is_compatible(n, "arm,gic-v3")) {
 		gic_node(n, 3);
-	} else if (fdt_is_compatible(compatible, len, "arm,gic-400") ||
-		   fdt_is_compatible(compatible, len, "arm,cortex-a15-gic")) {
+	} else if (fdt_is_compatible(n, "arm,gic-400") ||
+		   fdt_is_compatible(n, "arm,cortex-a15-gic")) {
 		gic_node(n, 2);
-	} else if (fdt_is_compatible(compatible, len, "arm,armv8-timer")) {
+	} else if (fdt_is_compatible(n, "arm,armv8-timer")) {
 		machine.timer_virt = intid(n, TIMER_VIRT);
 		machine.timer_hyp = intid(n, TIMER_HYP);
-	} else if (fdt_is_compatible(compatible, len, "arm,psci-0.2") ||
-		   fdt_is_compatible(compatible, len, "arm,psci-1.0")) {
-		method = fdt_getprop(n->fdt, n->offset, "method", NULL);
-		machine.psci = method && method[0] == 's';
+	} else if (fdt_is_compatible(n, "arm,psci-0.2") || fdt_is_compatible(n, "arm,psci-1.0")) {
+		machine.psci = n->len[FDT_METHOD] == 4 &&
+			       n->prop[FDT_METHOD][0] == 's';	/* "smc", not "hvc" */
 	}
 }
 
-void machine_seed(const void *fdt)
+/* The UART that stdout-path names, else the first one. */
+void machine_chosen(const void *fdt, const char *stdout_path, uint64_t seed)
 {
-	int len;
-	int chosen = fdt_path_offset(fdt, "/chosen");
-	const uint8_t *p = chosen < 0 ? NULL : fdt_getprop(fdt, chosen, "rng-seed", &len);
+	unsigned pick = 0;
 
-	for (int i = 0; p && i < len; i++) {
-		machine.rng_seed = machine.rng_seed * 0x100000001b3 + p[i];
+	machine.rng_seed = seed;
+	if (uart_count > 1 && stdout_path) {
+		const char *end = strchr(stdout_path, ':');
+		size_t len = end ? (size_t)(end - stdout_path) : strlen(stdout_path);
+		int offset = fdt_path_offset_namelen(fdt, stdout_path, (int)len);
+
+		for (unsigned i = 0; i < uart_count; i++) {
+			pick = uart[i].offset == offset ? i : pick;
+		}
+	}
+	if (uart_count) {
+		boot_info.uart_base = uart[pick].base;
+		boot_info.uart_irq = uart[pick].irq;
+		boot_info.uart_kind = "PL011";
 	}
 }

@@ -21,7 +21,5 @@ struct machine {
 };
 
 extern struct machine machine;
-/* Folds /chosen/rng-seed into machine.rng_seed. */
-void machine_seed(const void *fdt);
 
 #endif
