@@ -175,8 +175,9 @@ static bool change_attrs(struct pgtable *pt, struct slot *s, unsigned clear, uns
 		observe(pt, s, new_pte);
 		if (__atomic_compare_exchange_n(s->p, &s->pte, new_pte, false, __ATOMIC_ACQ_REL,
 						__ATOMIC_RELAXED)) {
-			/* What the format made of it: W^X may take X where W was given. */
-			if (lowers(from, fmt->attrs(new_pte, s->level))) {
+			/* By what the format made of it: W^X takes X where W was given. */
+			if ((clear != 0 || fmt->w_xor_x) &&
+			    lowers(from, fmt->attrs(new_pte, s->level))) {
 				batch_add(b, s->start, LEVEL_SIZE(s->level), false);
 			}
 			return true;

@@ -80,6 +80,7 @@ const struct pgtable_format arm64_s1_format = {
 	.name = "arm64-s1",
 	.leaf_levels = 0x7,
 	.bbm = true,
+	.w_xor_x = true,
 	.kind = s1_kind,
 	.make_leaf = s1_make_leaf,
 	.make_table = s1_make_table,

@@ -76,6 +76,7 @@ const struct pgtable_format x86_s1_format = {
 	.name = "x86-s1",
 	.leaf_levels = 0x7,
 	.bbm = false,
+	.w_xor_x = true,
 	.kind = s1_kind,
 	.make_leaf = s1_make_leaf,
 	.make_table = s1_make_table,

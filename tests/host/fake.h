@@ -11,6 +11,8 @@
 //                                          the real table, fault_handle() and again
 //   CHECK(FAKE_PANICS(stmt, "tlbcheck"));  the statement panics with this text in its message
 //
+// A program that is linked with "LINK: core" adds arch/arm64/stage2_format.c and what else it needs.
+//
 // The TLB, one per CPU: whole leaves of any size and pointers to last-level tables ("walk cache");
 // it keeps an entry whatever happens to the table until a flush names it, loses entries at random,
 // answers from any entry that matches, and faults on a stale read-only one. On return from a flush

@@ -6,12 +6,14 @@
 
 #include <abi/arch.h>
 #include <abi/vm.h>
+#include <arch/boot.h>
 #include <arch/cpu.h>
 #include <arch/format.h>
 #include <arch/time.h>
 #include <arch/tlb.h>
 #include <arch/vcpu.h>
 #include <hyp/boot_info.h>
+#include <hyp/console.h>
 #include <hyp/err.h>
 #include <hyp/page_alloc.h>
 #include <hyp/sched.h>
@@ -55,6 +57,48 @@ FAKE void arch_halt(void)
 }
 
 FAKE void arch_panic_dump(void) {}
+
+// With hyp/panic.c linked the report goes to the console: this UART keeps what was printed last.
+static void text_putc(char c)
+{
+	size_t n = strlen(fake_panic_text);
+
+	if (n < sizeof(fake_panic_text) - 1) {
+		fake_panic_text[n] = c;
+		fake_panic_text[n + 1] = '\0';
+	}
+}
+
+static void text_init(uint64_t base)
+{
+	(void)base;
+	fake_panic_text[0] = '\0';
+}
+
+static int text_getc(void)
+{
+	return -1;
+}
+
+static void text_irq_enable(void) {}
+
+static const struct uart_ops text_uart = {
+	.name = "fake",
+	.init = text_init,
+	.putc = text_putc,
+	.getc = text_getc,
+	.irq_enable = text_irq_enable,
+};
+
+FAKE void console_register(const struct uart_ops *ops, uint64_t base)
+{
+	ops->init(base);
+}
+
+FAKE void arch_fallback_console(void)
+{
+	console_register(&text_uart, 0);
+}
 
 FAKE void arch_machine_off(void)
 {
@@ -242,6 +286,55 @@ FAKE uint64_t arch_time_freq(void)
 FAKE void arch_timer_program(uint64_t deadline)
 {
 	(void)deadline;
+}
+
+// ---- bring-up: nothing to bring up --------------------------------------------------------------
+
+FAKE void arch_boot_memory(void) {}
+FAKE void arch_boot_devices(void) {}
+
+FAKE void arch_boot_start(struct pcpu *c)
+{
+	fake_set_cpu(c->id);
+}
+
+FAKE void arch_boot_cpu(struct pcpu *c)
+{
+	(void)c;
+}
+
+FAKE uint64_t arch_stack_top(unsigned cpu)
+{
+	(void)cpu;
+	return 0;
+}
+
+FAKE const char *arch_name(void)
+{
+	return "fake";
+}
+
+FAKE const char *arch_irqchip_name(void)
+{
+	return "none";
+}
+
+FAKE int boot_module_find(const char *name, const void **data, uint64_t *size)
+{
+	(void)name, (void)data, (void)size;
+	return -TM_ENOENT;
+}
+
+FAKE bool boot_option(const char *key, char *buf, size_t len)
+{
+	(void)key, (void)buf, (void)len;
+	return false;
+}
+
+FAKE uint64_t boot_option_u64(const char *key, uint64_t otherwise)
+{
+	(void)key;
+	return otherwise;
 }
 
 // ---- board --------------------------------------------------------------------------------------

@@ -159,6 +159,8 @@ TEST(every_combination_there_and_back)
 
 TEST(writable_is_never_executable_in_the_hypervisors_map)
 {
+	CHECK(arm64_s1_format.w_xor_x && x86_s1_format.w_xor_x);
+	CHECK(!arm64_stage2_format.w_xor_x && !ept_format.w_xor_x && !npt_format.w_xor_x);
 	for (unsigned attrs = 0; attrs < 512; attrs++) {
 		for (unsigned level = 0; level <= 2; level++) {
 			uint64_t arm = arm64_s1_format.make_leaf(hpa(0), level, attrs);

@@ -461,7 +461,7 @@ static void step_grant(struct check_rng *rng)
 	}
 	small = leaf.kind == PTE_LEAF && leaf.level == 0;
 	// W^X formats take the execute right away, which no grant may do.
-	if ((canon(PT_R | PT_W | PT_X) & PT_X) == 0 && (leaf.attrs & PT_X)) {
+	if (pt.fmt->w_xor_x && (leaf.attrs & PT_X)) {
 		return;
 	}
 	CHECK_EQ(pgtable_grant(&pt, a + 8, PT_W | PT_DIRTY), small);
@@ -500,15 +500,15 @@ TEST(random_against_flat_model)
 		uint64_t before[3];
 
 		memcpy(before, large, sizeof(large));
-		for (unsigned restart = 0; restart < 24; restart++) {
+		for (unsigned restart = 0; restart < 14; restart++) {
 			start(m);
 			for (unsigned s = 0; s < STEPS; s++) {
 				switch (check_below(&rng, 16)) {
 				case 0 ... 6: step_map(&rng); break;
 				case 7 ... 8: step_unmap(&rng); break;
 				case 9 ... 10: step_split(&rng); break;
-				case 11 ... 13: step_protect(&rng); break;
-				case 14: step_grant(&rng); break;
+				case 11 ... 12: step_protect(&rng); break;
+				case 13 ... 14: step_grant(&rng); break;
 				default: step_fill(&rng); break;
 				}
 				compare_some(&rng);
@@ -523,14 +523,14 @@ TEST(random_against_flat_model)
 			CHECK_EQ(leaf_count[0] + leaf_count[1] + leaf_count[2], 0);
 		}
 		// Large leaves really occurred, in each format.
-		CHECK(large[1] - before[1] > 1000);
-		CHECK(large[2] - before[2] > 20);
+		CHECK(large[1] - before[1] > 500);
+		CHECK(large[2] - before[2] > 10);
 	}
 	for (unsigned op = 0; op < 6; op++) {
-		CHECK(did[op] > 50);
+		CHECK(did[op] > 30);
 	}
 	for (unsigned op = 0; op < 3; op++) {
-		CHECK(failed[op] > 3);
+		CHECK(failed[op] > 1);
 	}
 }
 

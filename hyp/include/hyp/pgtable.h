@@ -29,6 +29,7 @@ struct pgtable_format {
 	const char *name;
 	uint8_t leaf_levels;	/* bit l: a leaf may stand at level l */
 	bool bbm;		/* block<->table and address changes need break-before-make */
+	bool w_xor_x;		/* a leaf with PT_W loses PT_X: giving a right may take one */
 	enum pte_kind (*kind)(uint64_t pte, unsigned level);
 	uint64_t (*make_leaf)(hpa_t a, unsigned level, unsigned attrs);
 	uint64_t (*make_table)(hpa_t a);
