@@ -14,6 +14,8 @@
 #include <hyp/sched.h>
 #include <hyp/stage2.h>
 #include <hyp/test_hooks.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include "check.h"
 #include "fake.h"
@@ -338,6 +340,122 @@ TEST(no_root_page_is_enomem)
 	fake_reset(1);
 	pool_init(&pool, fake_ram(1), 1);
 	CHECK_EQ(stage2_init(&s2, &pool, 1, LOCK_STAGE2), -TM_ENOMEM);
+}
+
+// ---- real threads: guests store while the manager arms --------------------------------------------
+
+#define RACE_PAGES   32u
+#define RACE_CPUS    3u
+#define RACE_ROUNDS  300u
+
+static hpa_t race_ram;
+static bool race_stop;
+static uint64_t race_stores[RACE_CPUS];
+
+static void race_store(void *ctx, hpa_t at)
+{
+	__atomic_fetch_add((uint64_t *)phys_to_virt(at), *(uint64_t *)ctx, __ATOMIC_SEQ_CST);
+}
+
+// A guest: counts up its words; on a fault takes the lock and grants, as fault.c would.
+static void *race_guest(void *arg)
+{
+	unsigned cpu = (unsigned)(uintptr_t)arg;
+	struct check_rng rng = check_rng_make(cpu);
+	uint64_t one = 1;
+
+	fake_set_cpu(cpu);
+	while (!__atomic_load_n(&race_stop, __ATOMIC_ACQUIRE)) {
+		uint64_t page = check_below(&rng, RACE_PAGES);
+		gpa_t a = gpa(page * PAGE_SIZE + cpu * 8);
+		hpa_t at;
+
+		if (fake_translate(&s2, cpu, a, ACCESS_WRITE, &at, race_store, &one) == FAKE_HIT) {
+			__atomic_fetch_add(&race_stores[cpu - 1], 1, __ATOMIC_RELAXED);
+		} else if (check_below(&rng, 4) == 0) {
+			stage2_lock(&s2);
+			stage2_make_writable(&s2, a);
+			stage2_unlock(&s2);
+		}
+	}
+	return NULL;
+}
+
+static uint64_t race_sum(unsigned page)
+{
+	uint64_t *words = phys_to_virt(hpa_add(race_ram, page * PAGE_SIZE));
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i <= RACE_CPUS; i++) {
+		sum += __atomic_load_n(&words[i], __ATOMIC_SEQ_CST);
+	}
+	return sum;
+}
+
+// Every page's content stands still from the flush until somebody is granted again.
+static unsigned race_rounds(bool mutate)
+{
+	pthread_t guests[RACE_CPUS];
+	unsigned lost = 0;
+
+	start(0, check_seed());
+	race_ram = fake_ram(RACE_PAGES);
+	memset(race_stores, 0, sizeof(race_stores));
+	race_stop = false;
+	stage2_lock(&s2);
+	for (unsigned i = 0; i < RACE_PAGES; i++) {
+		CHECK_EQ(stage2_map(&s2, gpa(i * PAGE_SIZE), hpa_add(race_ram, i * PAGE_SIZE), 0, RWX,
+				    &batch), 0);
+	}
+	stage2_unlock(&s2);
+	for (uintptr_t i = 0; i < RACE_CPUS; i++) {
+		CHECK_EQ(pthread_create(&guests[i], NULL, race_guest, (void *)(i + 1)), 0);
+	}
+	// All of them are under way before it counts.
+	for (unsigned i = 0; i < RACE_CPUS; i++) {
+		while (__atomic_load_n(&race_stores[i], __ATOMIC_RELAXED) < 10) {
+			sched_yield();
+		}
+	}
+	for (unsigned round = 0; round < RACE_ROUNDS; round++) {
+		uint64_t before[RACE_PAGES];
+
+		stage2_lock(&s2);
+		mutant_active = mutate ? MUTANT_NO_TLB_FLUSH : MUTANT_NONE;
+		stage2_wrprotect(&s2, gpa(0), RACE_PAGES, &batch);
+		stage2_flush(&s2, &batch);
+		mutant_active = MUTANT_NONE;
+		for (unsigned i = 0; i < RACE_PAGES; i++) {
+			before[i] = race_sum(i);
+		}
+		// Nobody gets a grant while the lock is held: nothing may change.
+		for (unsigned k = 0; k < 20; k++) {
+			sched_yield();
+		}
+		for (unsigned i = 0; i < RACE_PAGES; i++) {
+			lost += race_sum(i) != before[i];
+		}
+		stage2_unlock(&s2);
+		for (unsigned k = 0; k < 20; k++) {
+			sched_yield();
+		}
+	}
+	__atomic_store_n(&race_stop, true, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < RACE_CPUS; i++) {
+		pthread_join(guests[i], NULL);
+	}
+	finish();
+	return lost;
+}
+
+TEST(no_store_lands_after_the_flush)
+{
+	CHECK_EQ(race_rounds(false), 0);
+}
+
+TEST(without_the_flush_stores_do_land)
+{
+	CHECK(race_rounds(true) > 0);
 }
 
 // Everything at random against a flat model, with several CPUs' TLBs in between.
