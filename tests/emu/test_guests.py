@@ -15,14 +15,15 @@ OWN = r"(?:\x1b\[K|\r)*(?:\[self\] )?"
     ("debug", 3, "cortex-a72", 1, 4), ("release", 3, "cortex-a53", 2, 1)])
 def test_selftest(machine, kind, gic, cpu, ncpus, vcpus):
     m = machine(kind, gic=gic, cpu=cpu, smp=ncpus, memory=512,
-                vms=[vm("self", image="selftest.bin", memory=16, vcpus=vcpus, bootargs="hyp")])
+                vms=[vm("self", image="selftest.bin", memory=16, vcpus=vcpus, autostart=True,
+                         bootargs="hyp")])
     machine.tap(m, 120, OWN)
 
 
 def test_two_static_guests(machine):
     m = machine("release", smp=2, memory=512, vms=[
-        vm("one", image="hello.bin", memory=8, bootargs="first"),
-        vm("two", image="dirty.bin", memory=8, vcpus=2, bootargs="seed=3")])
+        vm("one", image="hello.bin", memory=8, bootargs="first", autostart=True),
+        vm("two", image="dirty.bin", memory=8, vcpus=2, bootargs="seed=3", autostart=True)])
     seen = set()
     while len(seen) < 3:
         index, _ = m.expect_any([r"argument 1 is first", r"dirty: demo: 0 words differ",
@@ -33,7 +34,7 @@ def test_two_static_guests(machine):
 @pytest.mark.parametrize("gic", [3, 2])
 def test_bench(machine, gic):
     m = machine("release", gic=gic, smp=1, memory=512,
-                vms=[vm("self", image="bench.bin", memory=64)])
+                vms=[vm("self", image="bench.bin", memory=64, autostart=True)])
     m.expect(r"nops=64 cost=64", 60)
     for op in ("hypercall_null", "psci_version", "gicd_typer_read", "sgi_self", "timer_irq"):
         value = int(m.expect(r"op=%s how=marker unit=insns value=(\d+)" % op, 60).group(1))
@@ -61,7 +62,7 @@ def guest_path(name):
 def test_hello_from_a_shell_of_lines(machine):
     """A guest's words stay whole lines under its name."""
     m = machine("release", smp=1, memory=256,
-                vms=[vm("self", image="hello.bin", memory=8, bootargs="a b")])
+                vms=[vm("self", image="hello.bin", memory=8, bootargs="a b", autostart=True)])
     m.expect(OWN + r"hello from a guest of 1 CPU", 30)
     m.expect(r"hello: done", 30)
     assert not re.search(r"hello: done[^\n]*\S+hello", m.text())
