@@ -152,6 +152,16 @@ HYP_CFLAGS += -fsanitize=undefined -fsanitize-trap=undefined
 endif
 # An objs.mk may add flags for one object: cflags-boot/arm64/early.o := -fno-stack-protector
 
+# Code that runs once, or that nobody waits for, is built for size (release only: a debug build keeps
+# its lines apart). The paths that the benchmark watches keep $(OPT).
+HYP_COLD := $(filter boot/%,$(hyp-objs-y)) $(patsubst %,hyp/%.o,bootvms main manager panic print log \
+	vm vmcalls vcpu vcpucalls memcalls dirtycalls memslot memslot_steps window window_calls config \
+	console owner page_alloc testcalls event hypercall_table test_hooks) \
+	$(patsubst %,arch/$(ARCH)/%.o,cpu mmu exception psci_host irq machine regs state)
+ifeq ($(DEBUG),0)
+$(foreach o,$(HYP_COLD),$(eval cflags-$(o:.o=.o) += -Oz))
+endif
+
 HYP_OBJS := $(addprefix $(OBJ)/,$(hyp-objs-y))
 LIBFDT   := $(SYSROOT)/usr/lib/aarch64-linux-gnu/libfdt.a
 
@@ -379,7 +389,7 @@ soak:
 	@$(PYTHON) tests/tools/count.py $(O)/test/emu.tap
 
 # --- run, bench, sdk ----------------------------------------------------------------------------
-run: guests $(INITRAMFS) hyp
+run: $(O)/guests/manager.bin $(INITRAMFS) hyp
 	@$(PYTHON) tests/tools/run.py --build $(O) --sysroot $(SYSROOT) --image $(IMG) \
 		$(if $(GUEST),--guest '$(GUEST)') $(if $(BOOTARGS),--bootargs '$(BOOTARGS)') \
 		$(if $(MEM),--mem $(MEM)) $(if $(CPUS),--cpus $(CPUS)) $(if $(NCPUS),--ncpus $(NCPUS)) \

@@ -12,15 +12,12 @@
 #include <asm/sysreg.h>
 #include <hyp/panic.h>
 #include <hyp/sched.h>
+#include <hyp/symtab.h>
 
 #include <drivers/gic/gic.h>
 
 #define TRACE_MAX 32
 
-/* Made by the build: functions by ascending offset from __image_start, names in the same order. */
-extern const uint32_t hyp_symtab_count;
-extern const uint32_t hyp_symtab_offsets[];
-extern const char hyp_symtab_names[];
 extern char __image_start[], __text_end[];
 
 /* One panic is reported in the whole machine, so one frame is enough. */
@@ -33,20 +30,16 @@ void panic_set_frame(const struct el2_frame *f)
 
 static void print_address(const char *what, uint64_t pc)
 {
-	const char *name = hyp_symtab_names;
 	uint64_t offset = pc - (uint64_t)__image_start;
-	uint32_t i = 0;
+	uint64_t start;
+	char name[64];
 
-	if (pc < (uint64_t)__image_start || pc >= (uint64_t)__text_end || hyp_symtab_count == 0) {
+	if (pc < (uint64_t)__image_start || pc >= (uint64_t)__text_end ||
+	    !symtab_lookup(offset, name, sizeof(name), &start)) {
 		panic_print("  %s %#lx (not in the image)\n", what, pc);
 		return;
 	}
-	while (i + 1 < hyp_symtab_count && hyp_symtab_offsets[i + 1] <= offset) {
-		while (*name++) {
-		}
-		i++;
-	}
-	panic_print("  %s %#lx %s+%#lx\n", what, pc, name, offset - hyp_symtab_offsets[i]);
+	panic_print("  %s %#lx %s+%#lx\n", what, pc, name, offset - start);
 }
 
 /* Where a frame record may be: in a stack's upper half, 16 bytes and all. */

@@ -18,8 +18,8 @@ import tmconfig
 from qemu import Machine, MachineError
 
 LINUX_ARGS = "console=ttyAMA0 earlycon=pl011,0x09000000 quiet rdinit=/init"
-RESULT = re.compile(rb"tidemark: run (PASS|FAIL)[^\r\n]*")
-DEAD = re.compile(rb"tidemark: PANIC[^\r\n]*")
+RESULT = re.compile(rb"(tidemark: run (PASS|FAIL)[^\r\n]*)[\r\n]")
+DEAD = re.compile(rb"(tidemark: PANIC[^\r\n]*)[\r\n]")
 
 TRY = """\
 The keyboard goes to the manager's shell. Try:
@@ -81,10 +81,10 @@ def check_numbers(text):
 def watch(machine, args):
     """Waits for the verdict; returns (exit code, last line)."""
     index, match = machine.expect_any([RESULT, DEAD], args.timeout)
-    verdict = match.group(0).decode(errors="replace")
+    verdict = match.group(1).decode(errors="replace")
     # After PASS the manager switches the machine off; a panic needs a moment to print itself.
     machine.drain(5 if index == 1 else 1)
-    if index == 1 or match.group(1) != b"PASS":
+    if index == 1 or match.group(2) != b"PASS":
         return 1, verdict
     seen, fault = check_numbers(machine.text())
     if fault:
