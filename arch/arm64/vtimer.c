@@ -44,9 +44,13 @@ bool vtimer_output(const struct vcpu *v)
 /* Virtual counter value -> arch_time_now() value; ~0: never in this life. */
 static uint64_t deadline_of(const struct vcpu *v, uint64_t cval)
 {
-	uint64_t away = cval - vcount(v), now = arch_time_now();
+	uint64_t now = arch_time_now(), vnow = now - v->vm->arch.cntvoff;
 
-	return away > ~0ull - now ? ~0ull : now + away;
+	/* It may have come due since the caller looked: that is now, not a whole turn away. */
+	if (vnow >= cval) {
+		return now;
+	}
+	return cval - vnow > ~0ull - now ? ~0ull : now + (cval - vnow);
 }
 
 static void vtimer_soft(struct hyptimer *h)
