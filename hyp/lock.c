@@ -117,15 +117,13 @@ void spin_unlock(struct spinlock *l)
 	}
 }
 
+#if DEBUG
 void spin_assert_held(const struct spinlock *l)
 {
-#if DEBUG
 	struct pcpu *c = this_pcpu();
 
 	if (c != NULL && READ_ONCE(l->cpu_plus1) != c->id + 1) {
 		panic("lock: rank %u is not held by cpu %u", l->rank, c->id);
 	}
-#else
-	(void)l;
-#endif
 }
+#endif

@@ -70,23 +70,52 @@ static uint64_t range_end(const struct pgtable *pt, uint64_t addr, uint64_t byte
 	return bytes > limit - addr ? limit : addr + bytes;
 }
 
-/* Goes down to `level`, or to where there is no further table. */
-static struct slot descend(const struct pgtable *pt, uint64_t addr, unsigned level)
+/* The walk itself: to `level`, or to where there is no further table. s->kind is left to the caller. */
+static inline void walk_down(const struct pgtable *pt, uint64_t addr, unsigned level, struct slot *s)
 {
 	const struct pgtable_format *fmt = pt->fmt;
 	uint64_t *table = pt->root_ptr;
-	struct slot s;
+	unsigned l = pt->root_level;
 
-	for (s.level = pt->root_level;; s.level--) {
-		s.p = &table[entry_index(pt, addr, s.level)];
-		s.pte = load_entry(s.p);
-		s.kind = fmt->kind(s.pte, s.level);
-		if (s.level == level || s.kind != PTE_TABLE) {
+	for (;; l--) {
+		s->p = &table[entry_index(pt, addr, l)];
+		s->pte = load_entry(s->p);
+		if (l == level || (s->pte & fmt->table_mask) != fmt->table_bits) {
 			break;
 		}
-		table = pgtable_ptr(fmt->addr(s.pte, s.level));
+		table = pgtable_ptr(hpa(s->pte & fmt->table_addr));
 	}
-	s.start = ALIGN_DOWN(addr, LEVEL_SIZE(s.level));
+	s->level = l;
+	s->start = ALIGN_DOWN(addr, LEVEL_SIZE(l));
+}
+
+static inline struct slot descend(const struct pgtable *pt, uint64_t addr, unsigned level)
+{
+	struct slot s;
+
+	walk_down(pt, addr, level, &s);
+	s.kind = pt->fmt->kind(s.pte, s.level);
+	return s;
+}
+
+/* Down to level 0 if it goes that far, by the table walked to last when it is that one again. */
+static inline struct slot descend_cached(struct pgtable *pt, uint64_t addr)
+{
+	struct slot s;
+
+	if (pt->last_table != NULL && pt->last_region == addr >> LEVEL_SHIFT(1)) {
+		s.p = &pt->last_table[(addr >> PAGE_SHIFT) & (ENTRIES - 1)];
+		s.pte = load_entry(s.p);
+		s.level = 0;
+		s.start = ALIGN_DOWN(addr, PAGE_SIZE);
+	} else {
+		walk_down(pt, addr, 0, &s);
+		if (s.level == 0) {
+			pt->last_table = s.p - ((addr >> PAGE_SHIFT) & (ENTRIES - 1));
+			pt->last_region = addr >> LEVEL_SHIFT(1);
+		}
+	}
+	s.kind = pt->fmt->kind(s.pte, s.level);
 	return s;
 }
 
@@ -99,9 +128,18 @@ static inline void observe(struct pgtable *pt, const struct slot *s, uint64_t ne
 	}
 }
 
+/* A table may come or go: only above level 0, and only through these two functions. */
+static inline void forget_last(struct pgtable *pt, const struct slot *s)
+{
+	if (s->level != 0) {
+		pt->last_table = NULL;
+	}
+}
+
 /* Over a hole, or where the old value does not matter to hardware. */
 static void store_entry(struct pgtable *pt, struct slot *s, uint64_t new_pte)
 {
+	forget_last(pt, s);
 	observe(pt, s, new_pte);
 	__atomic_store_n(s->p, new_pte, __ATOMIC_RELEASE);
 	s->pte = new_pte;
@@ -110,6 +148,7 @@ static void store_entry(struct pgtable *pt, struct slot *s, uint64_t new_pte)
 /* Over a live entry: the exchange returns what hardware made of it in between. */
 static void swap_entry(struct pgtable *pt, struct slot *s, uint64_t new_pte)
 {
+	forget_last(pt, s);
 	observe(pt, s, new_pte);
 	s->pte = __atomic_exchange_n(s->p, new_pte, __ATOMIC_ACQ_REL);
 }
@@ -159,15 +198,31 @@ static void replace_entry(struct pgtable *pt, struct slot *s, uint64_t new_pte, 
 	batch_add(b, s->start, LEVEL_SIZE(s->level), owes_all);
 }
 
-/* (attrs & ~clear) | set on a live leaf; retries when hardware updates it meanwhile. */
+/* The entry with (attrs & ~clear) | set; *lower: a stale translation gives more than it. */
+static inline uint64_t edited(const struct pgtable_format *fmt, const struct slot *s, unsigned clear,
+			      unsigned set, bool *lower)
+{
+	uint64_t new_pte;
+	unsigned from;
+
+	if (clear == PT_W && set == 0 && fmt->revoke_bits != 0) {
+		*lower = true;
+		return s->pte & ~fmt->revoke_bits;
+	}
+	from = fmt->attrs(s->pte, s->level);
+	new_pte = fmt->set_attrs(s->pte, s->level, (from & ~clear) | set);
+	/* By what the format made of it: W^X takes X where W was given. */
+	*lower = (clear != 0 || fmt->w_xor_x) && lowers(from, fmt->attrs(new_pte, s->level));
+	return new_pte;
+}
+
+/* Edits a live leaf; does it again when hardware updates the entry meanwhile. */
 static bool change_attrs(struct pgtable *pt, struct slot *s, unsigned clear, unsigned set,
 			 struct tlb_batch *b)
 {
-	const struct pgtable_format *fmt = pt->fmt;
-
 	for (;;) {
-		unsigned from = fmt->attrs(s->pte, s->level);
-		uint64_t new_pte = fmt->set_attrs(s->pte, s->level, (from & ~clear) | set);
+		bool lower;
+		uint64_t new_pte = edited(pt->fmt, s, clear, set, &lower);
 
 		if (new_pte == s->pte) {
 			return false;
@@ -175,9 +230,7 @@ static bool change_attrs(struct pgtable *pt, struct slot *s, unsigned clear, uns
 		observe(pt, s, new_pte);
 		if (__atomic_compare_exchange_n(s->p, &s->pte, new_pte, false, __ATOMIC_ACQ_REL,
 						__ATOMIC_RELAXED)) {
-			/* By what the format made of it: W^X takes X where W was given. */
-			if ((clear != 0 || fmt->w_xor_x) &&
-			    lowers(from, fmt->attrs(new_pte, s->level))) {
+			if (lower) {
 				batch_add(b, s->start, LEVEL_SIZE(s->level), false);
 			}
 			return true;
@@ -385,7 +438,7 @@ int pgtable_map(struct pgtable *pt, uint64_t addr, hpa_t hpa, unsigned level, un
 	    !IS_ALIGNED(addr | hpa.v, LEVEL_SIZE(level))) {
 		return -TM_EINVAL;
 	}
-	s = descend(pt, addr, level);
+	s = level == 0 ? descend_cached(pt, addr) : descend(pt, addr, level);
 	if (s.level == level) {
 		return map_here(pt, &s, hpa, attrs, b);
 	}
@@ -534,39 +587,45 @@ int pgtable_unmap(struct pgtable *pt, uint64_t addr, uint64_t bytes, struct tlb_
 
 /* ---- look, protect, visit --------------------------------------------------------------------- */
 
-struct pt_leaf pgtable_lookup(const struct pgtable *pt, uint64_t addr)
+struct pt_leaf pgtable_lookup(struct pgtable *pt, uint64_t addr)
 {
-	struct pt_leaf leaf = {.hpa = HPA_NONE, .kind = PTE_HOLE, .level = pt->root_level};
 	struct slot s;
+	bool leaf;
 
 	if (!in_range(pt, addr)) {
-		leaf.start = ALIGN_DOWN(addr, LEVEL_SIZE(pt->root_level));
-		return leaf;
+		return (struct pt_leaf){
+			.hpa = HPA_NONE,
+			.start = ALIGN_DOWN(addr, LEVEL_SIZE(pt->root_level)),
+			.level = pt->root_level,
+			.kind = PTE_HOLE,
+		};
 	}
-	s = descend(pt, addr, 0);
-	leaf.pte = s.pte;
-	leaf.start = s.start;
-	leaf.level = s.level;
-	if (s.kind == PTE_LEAF) {
-		leaf.kind = PTE_LEAF;
-		leaf.hpa = pt->fmt->addr(s.pte, s.level);
-		leaf.attrs = pt->fmt->attrs(s.pte, s.level);
-	}
-	return leaf;
+	s = descend_cached(pt, addr);
+	leaf = s.kind == PTE_LEAF;
+	return (struct pt_leaf){
+		.pte = s.pte,
+		.hpa = leaf ? pt->fmt->addr(s.pte, s.level) : HPA_NONE,
+		.start = s.start,
+		.level = s.level,
+		.attrs = leaf ? pt->fmt->attrs(s.pte, s.level) : 0,
+		.kind = s.kind,
+	};
 }
 
-bool pgtable_grant(struct pgtable *pt, uint64_t addr, unsigned set)
+bool pgtable_grant(struct pgtable *pt, uint64_t addr)
 {
 	struct slot s;
 
 	if (!in_range(pt, addr)) {
 		return false;
 	}
-	s = descend(pt, addr, 0);
+	s = descend_cached(pt, addr);
 	if (s.level != 0 || s.kind != PTE_LEAF) {
 		return false;
 	}
-	change_attrs(pt, &s, 0, set, NULL);
+	observe(pt, &s, s.pte | pt->fmt->grant_bits);
+	/* OR, not a store: what hardware adds meanwhile stays. */
+	__atomic_fetch_or(s.p, pt->fmt->grant_bits, __ATOMIC_ACQ_REL);
 	return true;
 }
 
@@ -630,8 +689,18 @@ uint64_t pgtable_protect(struct pgtable *pt, uint64_t addr, uint64_t bytes, unsi
 			 unsigned set, struct tlb_batch *b)
 {
 	struct visit v = {.pt = pt, .b = b, .clear = clear, .set = set};
+	uint64_t end = range_end(pt, addr, bytes);
 
-	(void)visit_level(&v, pt->root_ptr, pt->root_level, addr, range_end(pt, addr, bytes));
+	/* A few pages of one table, as a reset brings them: straight to that table. */
+	if (addr < end && addr >> LEVEL_SHIFT(1) == (end - 1) >> LEVEL_SHIFT(1)) {
+		struct slot s = descend_cached(pt, addr);
+
+		if (s.level == 0) {
+			(void)visit_level(&v, s.p - entry_index(pt, addr, 0), 0, addr, end);
+			return v.changed;
+		}
+	}
+	(void)visit_level(&v, pt->root_ptr, pt->root_level, addr, end);
 	return v.changed;
 }
 
@@ -648,6 +717,7 @@ void pgtable_destroy(struct pgtable *pt)
 	struct tlb_batch b = TLB_BATCH_INIT;
 	uint64_t entries = 1ull << (pt->ia_bits - LEVEL_SHIFT(pt->root_level));
 
+	pt->last_table = NULL;
 	for (uint64_t i = 0; i < entries; i++) {
 		uint64_t pte = load_entry(&pt->root_ptr[i]);
 		enum pte_kind kind = pt->fmt->kind(pte, pt->root_level);

@@ -182,7 +182,7 @@ void stage2_make_writable(struct stage2 *s2, gpa_t a)
 {
 	spin_assert_held(&s2->lock);
 	/* Dirty at once: the fault that brought us here has been logged (amendment R-102). */
-	if (pgtable_grant(&s2->pt, a.v, PT_W | PT_DIRTY)) {
+	if (pgtable_grant(&s2->pt, a.v)) {
 		arch_tlb_flush_local(s2, a);
 	}
 }

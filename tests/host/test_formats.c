@@ -172,6 +172,39 @@ TEST(writable_is_never_executable_in_the_hypervisors_map)
 	}
 }
 
+TEST(shortcuts_equal_the_functions)
+{
+	for (unsigned f = 0; f < ARRAY_SIZE(formats); f++) {
+		const struct pgtable_format *fmt = formats[f];
+		uint64_t table = fmt->make_table(hpa(0x0000fffffffff000ull));
+
+		CHECK((table & fmt->table_mask) == fmt->table_bits);
+		CHECK_EQ(table & fmt->table_addr, 0x0000fffffffff000ull);
+		CHECK((0x80001000 & fmt->table_mask) != fmt->table_bits);
+		CHECK((0 & fmt->table_mask) != fmt->table_bits);
+		CHECK((fmt->grant_bits != 0) == (fmt->revoke_bits != 0));
+		CHECK((fmt->grant_bits != 0) == !fmt->w_xor_x);
+		for (unsigned attrs = 0; attrs < 512; attrs++) {
+			for (unsigned level = 0; level <= 2; level++) {
+				uint64_t pte = fmt->make_leaf(hpa(0x40000000), level, attrs);
+				unsigned is = fmt->attrs(pte, level);
+
+				if (fmt->kind(pte, level) != PTE_LEAF) {
+					continue;
+				}
+				CHECK(level == 0 || (pte & fmt->table_mask) != fmt->table_bits);
+				if (fmt->grant_bits == 0) {
+					continue;
+				}
+				CHECK_EQ(pte | fmt->grant_bits,
+					 fmt->set_attrs(pte, level, is | PT_W | PT_DIRTY));
+				CHECK_EQ(pte & ~fmt->revoke_bits,
+					 fmt->set_attrs(pte, level, is & ~(unsigned)PT_W));
+			}
+		}
+	}
+}
+
 TEST(any_64_bits_have_a_kind)
 {
 	struct check_rng rng = check_rng_make(0);

@@ -45,6 +45,10 @@ void spin_init(struct spinlock *l, enum lock_rank rank);
 void spin_lock(struct spinlock *l);
 void spin_unlock(struct spinlock *l);
 /* Debug: panics unless this CPU holds it; nothing in a release build. */
+#if DEBUG
 void spin_assert_held(const struct spinlock *l);
+#else
+static inline void spin_assert_held(const struct spinlock *l) { (void)l; }
+#endif
 
 #endif

@@ -30,6 +30,11 @@ struct pgtable_format {
 	uint8_t leaf_levels;	/* bit l: a leaf may stand at level l */
 	bool bbm;		/* block<->table and address changes need break-before-make */
 	bool w_xor_x;		/* a leaf with PT_W loses PT_X: giving a right may take one */
+	/* Shortcuts for the dirty path, each equal to the functions below (test_formats): above level
+	 * 0 an entry is a table <=> (pte & table_mask) == table_bits, its page is pte & table_addr;
+	 * ORing grant_bits in adds PT_W | PT_DIRTY, clearing revoke_bits removes PT_W (0: no such). */
+	uint64_t table_mask, table_bits, table_addr;
+	uint64_t grant_bits, revoke_bits;
 	enum pte_kind (*kind)(uint64_t pte, unsigned level);
 	uint64_t (*make_leaf)(hpa_t a, unsigned level, unsigned attrs);
 	uint64_t (*make_table)(hpa_t a);
@@ -73,6 +78,9 @@ struct pgtable {
 	uint64_t table_pages;	/* in use below the root */
 	uint64_t *leaves;	/* leaves by level (4 counters), kept exact; NULL: not wanted */
 	void *owner;		/* for mm's functions */
+	/* The level 0 table that was walked to last: for addresses with this addr >> 21; NULL: none. */
+	uint64_t *last_table;
+	uint64_t last_region;
 };
 
 struct pt_leaf {
@@ -85,7 +93,7 @@ struct pt_leaf {
 };
 
 /* What is there at this address. Never fails; a hole has kind PTE_HOLE. */
-struct pt_leaf pgtable_lookup(const struct pgtable *pt, uint64_t addr);
+struct pt_leaf pgtable_lookup(struct pgtable *pt, uint64_t addr);
 /*
  * Maps one leaf at `level`. A smaller table in its place is replaced (its pages go to the batch);
  * a larger leaf is split first (needs a batch); a valid leaf with the same address just gets the
@@ -107,8 +115,11 @@ int must_check pgtable_split(struct pgtable *pt, uint64_t addr, unsigned level,
  */
 uint64_t pgtable_protect(struct pgtable *pt, uint64_t addr, uint64_t bytes, unsigned clear,
 			 unsigned set, struct tlb_batch *b);
-/* The dirty-fault path: adds `set` to the 4 KiB leaf at addr. False, nothing done, if none is there. */
-bool pgtable_grant(struct pgtable *pt, uint64_t addr, unsigned set);
+/*
+ * The dirty-fault path: adds PT_W | PT_DIRTY to the 4 KiB leaf at addr. False, nothing done, if none
+ * is there. Stage-2 formats only (grant_bits).
+ */
+bool pgtable_grant(struct pgtable *pt, uint64_t addr);
 /* Calls fn for each leaf in the range, in order; stops at a nonzero return and returns it. */
 int pgtable_for_each(struct pgtable *pt, uint64_t addr, uint64_t bytes,
 		     int (*fn)(void *ctx, const struct pt_leaf *leaf), void *ctx);
