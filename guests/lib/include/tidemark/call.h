@@ -382,8 +382,15 @@ static inline int tm_uart_state(uint32_t vm, enum tm_state_op op, struct tm_uart
 
 /* --- any VM ----------------------------------------------------------------------------------- */
 
+/*
+ * With the YIELD instruction besides: a vCPU that waits for one on another physical CPU would hold
+ * up an emulator that runs one CPU at a time (100 ms of virtual time a turn in QEMU's icount mode).
+ */
 static inline int tm_yield(void)
 {
+#if defined(__aarch64__)
+	__asm__ volatile("yield" : : : "memory");
+#endif
 	return (int)tm_call(TM_HC_YIELD, 0, 0, 0, 0, 0, 0).status;
 }
 
