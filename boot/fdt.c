@@ -319,22 +319,33 @@ static void walk(const void *fdt)
 	} while (tag != FDT_END && next >= 0);
 }
 
+/*
+ * The memory reservation block. U-Boot puts the archive there too; its pages are not firmware's for
+ * ever, they become the manager's.
+ */
+static void reserve_map(const void *fdt)
+{
+	uint64_t base, size;
+
+	for (int i = 0; i < fdt_num_mem_rsv(fdt); i++) {
+		if (fdt_get_mem_rsv(fdt, i, &base, &size) != 0 || base + size < base ||
+		    (base == boot_info.modules.base.v && size == boot_info.modules.size)) {
+			continue;
+		}
+		add_range(boot_info.reserved, &boot_info.reserved_count, base, size, "reserved");
+	}
+}
+
 void fdt_parse(const void *fdt)
 {
 	int err = fdt_check_full(fdt, fdt_totalsize(fdt));
-	uint64_t base, size;
 
 	if (err) {
 		cannot_start("bad device tree: %s", fdt_strerror(err));
 	}
-	for (int i = 0; i < fdt_num_mem_rsv(fdt); i++) {
-		if (fdt_get_mem_rsv(fdt, i, &base, &size) == 0 && base + size >= base) {
-			add_range(boot_info.reserved, &boot_info.reserved_count, base, size,
-				  "reserved");
-		}
-	}
 	boot_info.fdt = HPA_NONE;
 	walk(fdt);
+	reserve_map(fdt);
 	machine_chosen(fdt, stdout_path, seed);
 	tidy_ram();
 	for (unsigned i = 0; i < unmapped_count; i++) {
