@@ -49,9 +49,6 @@ static void page_reported(struct world *w, struct track *t, uint32_t offset)
 {
 	uint8_t *f = &w->flag[t->first + offset];
 
-	if ((*f & P_REPORTED) == 0) {
-		w->t.reported++;
-	}
 	*f = (uint8_t)((*f | P_FRESH | P_REPORTED) & ~(P_OWED | P_MARKED));
 }
 
@@ -261,6 +258,7 @@ void copy_fresh(struct world *w)
 
 			if ((w->flag[g] & P_FRESH) != 0 && t->view != NULL) {
 				w->flag[g] &= (uint8_t)~P_FRESH;
+				w->t.reported++;
 				w->t.changed += !copy_page(w->shadow + (uint64_t)g * PAGE,
 							   t->view + (uint64_t)p * PAGE);
 			}
@@ -306,24 +304,30 @@ bool collect_all(struct world *w)
 	return check_owed(w);
 }
 
+bool compare_track(struct world *w, struct track *t, const char *check)
+{
+	const uint8_t *shadow = w->shadow + (uint64_t)t->first * PAGE;
+
+	for (uint32_t p = 0; p < t->pages; p += 16) {
+		uint32_t n = t->pages - p < 16 ? t->pages - p : 16;
+
+		if (compare_pages(shadow + (uint64_t)p * PAGE, t->view + (uint64_t)p * PAGE, n)) {
+			continue;
+		}
+		while (compare_pages(shadow + (uint64_t)p * PAGE, t->view + (uint64_t)p * PAGE, 1)) {
+			p++;
+		}
+		return world_lose(w, check, t, p);
+	}
+	return true;
+}
+
 bool compare_still(struct world *w, const char *check)
 {
 	copy_fresh(w);
 	for (uint32_t i = 0; i < TRACKS; i++) {
-		struct track *t = &w->track[i];
-		const uint8_t *shadow = w->shadow + (uint64_t)t->first * PAGE;
-
-		for (uint32_t p = 0; p < t->pages; p += 16) {
-			uint32_t n = t->pages - p < 16 ? t->pages - p : 16;
-
-			if (compare_pages(shadow + (uint64_t)p * PAGE, t->view + (uint64_t)p * PAGE, n)) {
-				continue;
-			}
-			while (compare_pages(shadow + (uint64_t)p * PAGE,
-					     t->view + (uint64_t)p * PAGE, 1)) {
-				p++;
-			}
-			return world_lose(w, check, t, p);
+		if (!compare_track(w, &w->track[i], check)) {
+			return false;
 		}
 	}
 	return true;

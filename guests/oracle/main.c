@@ -74,8 +74,12 @@ static bool one_seed(uint64_t seed, uint64_t rounds, bool expect_lost)
 	w->seed = seed;
 	good = world_create(w);
 	for (uint64_t r = 1; r <= rounds && good; r++) {
+		if (w->verbose) {
+			plan_round(w, r, &w->plan);
+			print_plan(w);
+		}
 		good = run_round(w, r);
-		if (w->verbose || (!good && !expect_lost)) {
+		if (!w->verbose && !good && !expect_lost) {
 			print_plan(w);
 		}
 	}

@@ -24,6 +24,8 @@
 #define PAGE 4096u
 #define RO_GPA 0x6f000000u		/* the read-only slot */
 #define RO_PAGES 61u
+#define RING_ENTRIES 256u		/* the least there is */
+#define RING_SOFT_LIMIT (RING_ENTRIES - 64u)
 
 enum mode {
 	MODE_STOP,		/* ring and bitmap; a full ring stops its vCPU */
@@ -161,6 +163,7 @@ bool collect_all(struct world *w);
 void copy_fresh(struct world *w);
 /* The guest stands still: what differs must be P_FRESH. Copies it. */
 bool compare_still(struct world *w, const char *check);
+bool compare_track(struct world *w, struct track *t, const char *check);
 /* The guest writes: copies P_FRESH, and owes what differs then. */
 void compare_running(struct world *w);
 bool compare_pages(const uint8_t *a, const uint8_t *b, uint32_t pages);

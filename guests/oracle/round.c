@@ -8,7 +8,7 @@
 #include <tidemark/irq.h>
 #include "oracle.h"
 
-#define ROUND_LIMIT_US 60000000u
+#define ROUND_LIMIT_US 10000000u
 
 /* --- stops ------------------------------------------------------------------------------------ */
 
@@ -32,7 +32,8 @@ static bool stop_full(struct world *w, uint32_t id, struct vmm_vcpu *v)
 		return world_fail(w, "stop", "ring-full stop of vCPU %u in mode %s", id,
 				  mode_name[w->mode]);
 	}
-	if (w->plan.sticky) {
+	/* Another vCPU's stop may have had all rings reset since. */
+	if (w->plan.sticky && tm_ring_pending(&v->ring, RING_ENTRIES) >= RING_SOFT_LIMIT) {
 		/* nothing was reset, so it stops again at once and says the same. */
 		uint64_t seq = v->seen_seq;
 		int status = vmm_resume(w->vm, id);

@@ -18,7 +18,6 @@
 #define TRACK_SLOT 3u
 #define RO_SLOT 6u
 #define AWAY 0x10000000u
-#define RING_ENTRIES 256u		/* the least there is: soft limit 192 */
 
 static const struct track tracks[TRACKS] = {
 	/* aligned and above 2 MiB: a large leaf and a rest */
