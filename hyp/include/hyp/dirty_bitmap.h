@@ -43,6 +43,8 @@ bool dirty_bitmap_set(struct dirty_bitmap *b, uint64_t page);
 /* INITIALLY_SET: every page dirty, in time O(leaves / 64). Before anybody else uses it. */
 void dirty_bitmap_set_all(struct dirty_bitmap *b);
 void dirty_bitmap_set_range(struct dirty_bitmap *b, uint64_t page, uint64_t n);
+/* O(1). False: nothing is dirty. A set in the middle of which its bit was collected may leave it true
+ * until a word is emptied there again. */
 bool dirty_bitmap_any(const struct dirty_bitmap *b);
 /* The word with pages 64 * w ..; does not change it. Bits beyond npages are 0. */
 uint64_t dirty_bitmap_word(const struct dirty_bitmap *b, uint64_t w);
