@@ -793,7 +793,7 @@ TEST(oracle)
 // ---- mutants ----
 
 #define SEEDS 20u
-#define MUTANT_ROUNDS 40u
+#define MUTANT_ROUNDS 150u
 
 static void expect_caught(enum mutant m, const unsigned *mode, unsigned mode_count)
 {
