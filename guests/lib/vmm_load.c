@@ -30,9 +30,13 @@ static struct guest_fdt_range ram_of(const struct vmm_vm *vm)
 static int load_image(struct vmm_vm *vm, const struct vmm_desc *d, struct guest_fdt_range ram,
 		      struct image_plan *plan)
 {
-	int status = image_plan(d->image, d->image_size, ram.base, ram.size,
-				(d->flags & VMM_RAW_IMAGE) != 0 ? IMAGE_ALLOW_RAW : 0, plan);
+	int status = image_plan(d->image, d->image_size, ram.base, ram.size, 0, plan);
 
+	/* No header, and nothing that has to be unpacked first: a raw program. */
+	if (status == IMAGE_EMAGIC) {
+		status = image_plan(d->image, d->image_size, ram.base, ram.size, IMAGE_ALLOW_RAW,
+				    plan);
+	}
 	if (status != IMAGE_OK) {
 		return vmm_note(-TM_EINVAL, "image of %s: %s", vm->name, image_strerror(status));
 	}
@@ -48,6 +52,30 @@ static int load_image(struct vmm_vm *vm, const struct vmm_desc *d, struct guest_
 		}
 	}
 	return status;
+}
+
+/*
+ * U-Boot for QEMU's board reads its environment from the second flash bank before it says a word.
+ * A raw program gets that memory, empty, so it goes on with its default environment.
+ */
+static int add_flash(struct vmm_vm *vm)
+{
+	struct vmm_slot_spec flash = {
+		1, TM_SLOT_READONLY, VMM_FLASH_BASE, VMM_FLASH_SIZE, VMM_DONATED,
+	};
+
+	for (uint32_t i = 0; i < VMM_SLOTS; i++) {
+		const struct tm_slot_desc *s = &vm->slot[i].desc;
+
+		if (vm->slot[i].used && s->gpa < VMM_FLASH_BASE + VMM_FLASH_SIZE &&
+		    VMM_FLASH_BASE < s->gpa + s->size) {
+			return 0;
+		}
+	}
+	while (vmm_slot_of(vm, flash.id) != NULL) {
+		flash.id++;
+	}
+	return vmm_slot_set(vm, &flash);
 }
 
 static int load_tree(struct vmm_vm *vm, const struct vmm_desc *d, struct guest_fdt_range ram,
@@ -96,6 +124,9 @@ int vmm_load(struct vmm_vm *vm, const struct vmm_desc *d, uint64_t *entry, uint6
 	bool low_free;
 	int status = load_image(vm, d, ram, &plan);
 
+	if (status == 0 && plan.kind == IMAGE_RAW) {
+		status = add_flash(vm);
+	}
 	if (status != 0) {
 		return status;
 	}

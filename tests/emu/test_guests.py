@@ -66,3 +66,19 @@ def test_hello_from_a_shell_of_lines(machine):
     m.expect(OWN + r"hello from a guest of 1 CPU", 30)
     m.expect(r"hello: done", 30)
     assert not re.search(r"hello: done[^\n]*\S+hello", m.text())
+
+
+def test_uboot_as_a_guest(machine):
+    """Debian's U-Boot for QEMU's board, unmodified, in a VM that the manager makes."""
+    m = machine("release", smp=2, memory=1024, icount=False,
+                files={"u-boot.bin": "/usr/lib/u-boot/qemu_arm64/u-boot.bin"},
+                vms=[vm("manager", image="manager.bin", manager=True)])
+    m.expect(r"tidemark>", 30)
+    m.sendline("vm create u image=u-boot.bin mem=128")
+    m.expect(r"runs it", 20)
+    m.sendline("vm start u")
+    m.expect(r"\[u\] U-Boot 20\d\d", 30)
+    m.expect(r"DRAM: +128 MiB", 30)
+    m.expect(r"bad CRC, using default environment", 30)
+    m.expect(r"Hit any key to stop autoboot", 30)
+    m.expect(r"No ethernet found", 60)

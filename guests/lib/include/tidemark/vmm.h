@@ -18,6 +18,9 @@
 #define VMM_SLOTS 16			/* slots of a VM that vmm_create makes */
 #define VMM_NAME TM_VM_NAME_LEN
 #define VMM_RAM_BASE 0x40000000u
+/* A VM of a raw image (U-Boot) has empty read-only memory where QEMU virt's second flash bank is. */
+#define VMM_FLASH_BASE 0x04000000u
+#define VMM_FLASH_SIZE 0x00040000u
 
 /* One vCPU as the manager sees it. run is NULL for a vCPU that was never mapped. */
 struct vmm_vcpu {
@@ -103,7 +106,6 @@ struct vmm_slot_spec {
 enum vmm_create_flags {
 	VMM_NO_RUN = 1,			/* all done but VCPU_RUN */
 	VMM_NO_UART = 2,
-	VMM_RAW_IMAGE = 4,		/* an image without header is taken as it is */
 	VMM_NO_IMAGE = 8,		/* memory and vCPUs only: for a restore */
 	VMM_NO_EXIT_PAGES = 16,		/* do not map run pages and rings */
 };
@@ -111,7 +113,7 @@ enum vmm_create_flags {
 /*
  * What vmm_create makes. slots[0..slot_count) in addition to slot 0 at VMM_RAM_BASE of mem_size
  * bytes (mem_size 0: no slot 0; then all slots come from the list). Image, initrd and tree are
- * put into slot 0 (or the lowest listed).
+ * put into slot 0 (or the lowest listed). The image is an arm64 Image, ELF64, or raw.
  */
 struct vmm_desc {
 	const char *name;
