@@ -356,7 +356,7 @@ static int console(int argc, char **argv, struct fail *f)
 	if (vm == NULL) {
 		return -TM_ENOENT;
 	}
-	printf("  the keyboard is with %s now; ctrl-t brings it back\n", vm->name);
+	printf("  the keyboard is with %s now; Ctrl-T 0 brings it back\n", vm->name);
 	err = tm_cap_enable(vm->handle, TM_CAP_CONSOLE_FOCUS, 0, 0);
 	return err == 0 ? 0 : fail_call(f, err, "CAP_ENABLE console focus");
 }

@@ -152,7 +152,7 @@ void shell_help(const struct command_table *tables, const char *topic)
 	for (const struct command_table *t = tables; t->rows != NULL; t++) {
 		for (size_t i = 0; i < *t->count; i++) {
 			const struct command *c = &t->rows[i];
-			char head[64];
+			char head[200];
 
 			if (topic != NULL && !is_first_word(c, topic)) {
 				continue;
