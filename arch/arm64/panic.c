@@ -42,12 +42,12 @@ static void print_address(const char *what, uint64_t pc)
 	panic_print("  %s %#lx %s+%#lx\n", what, pc, name, offset - start);
 }
 
-/* Where a frame record may be: in a stack's upper half, 16 bytes and all. */
+/* Where a frame record may be: in a stack's upper half. */
 static bool in_stack(uint64_t fp)
 {
 	uint64_t offset = fp - HYP_STACK_BASE;
 
-	return (fp & 15) == 0 && offset / HYP_STACK_STRIDE <= HYP_STACK_EMERGENCY &&
+	return (fp & 7) == 0 && offset / HYP_STACK_STRIDE <= HYP_STACK_EMERGENCY &&
 	       offset % HYP_STACK_STRIDE >= HYP_STACK_SIZE;
 }
 
@@ -109,7 +109,8 @@ static void halt_others(void)
 	}
 }
 
-void arch_panic_dump(void)
+/* Its own frame has to be there while its chain is followed: no tail call. */
+__attribute__((disable_tail_calls)) void arch_panic_dump(void)
 {
 	halt_others();
 	if (frame) {
