@@ -275,8 +275,8 @@ static void begin_node(struct fdt_node *n, int offset, const unsigned (*up)[2])
 {
 	n->offset = offset;
 	n->name = (const char *)n->fdt + fdt_off_dt_struct(n->fdt) + (unsigned)offset + FDT_TAGSIZE;
-	n->address_cells = n->depth ? up[n->depth - 1][0] : 2;
-	n->size_cells = n->depth ? up[n->depth - 1][1] : 1;
+	n->address_cells = n->depth > 0 ? up[n->depth - 1][0] : 2;
+	n->size_cells = n->depth > 0 ? up[n->depth - 1][1] : 1;
 	memset(n->prop, 0, sizeof(n->prop));
 	memset(n->len, 0, sizeof(n->len));
 }

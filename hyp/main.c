@@ -62,8 +62,8 @@ static void banner(void)
 {
 	log_banner("tidemark %s (%s, DEBUG=%d) %s: %u CPU%s, %lu MiB, %s, %s at %#lx",
 		   TM_VERSION_TEXT, TM_COMMIT, DEBUG, arch_name(), boot_info.cpu_count,
-		   boot_info.cpu_count == 1 ? "" : "s", (unsigned long)(ram_bytes() / MIB), arch_irqchip_name(),
-		   boot_info.uart_kind, boot_info.uart_base.v);
+		   boot_info.cpu_count == 1 ? "" : "s", (unsigned long)(ram_bytes() / MIB),
+		   arch_irqchip_name(), boot_info.uart_kind, boot_info.uart_base.v);
 }
 
 static void describe_cpus(void)
