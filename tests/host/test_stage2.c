@@ -346,7 +346,7 @@ TEST(no_root_page_is_enomem)
 
 #define RACE_PAGES   32u
 #define RACE_CPUS    3u
-#define RACE_ROUNDS  300u
+#define RACE_ROUNDS  150u
 
 static hpa_t race_ram;
 static bool race_stop;
