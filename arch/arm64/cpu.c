@@ -121,12 +121,23 @@ void arch_halt(void)
 	}
 }
 
+/* Sixteen lines a turn: first touches and freed pages spend most of their time in these loops. */
+#define DC_LINES 16u
+#define DC_RUN(op, a, step)                                                                        \
+	__asm__ volatile(".rept 16\n\tdc " op ", %0\n\tadd %0, %0, %1\n\t.endr"                     \
+			 : "+r"(a)                                                                 \
+			 : "r"(step)                                                               \
+			 : "memory")
+
 void arch_clean_to_poc(const void *p, uint64_t bytes)
 {
-	uint64_t end = (uint64_t)p + bytes;
+	uint64_t end = (uint64_t)p + bytes, line = cpu_features.dcache_line;
+	uint64_t a = ALIGN_DOWN((uint64_t)p, line);
 
-	for (uint64_t a = ALIGN_DOWN((uint64_t)p, (uint64_t)cpu_features.dcache_line); a < end;
-	     a += cpu_features.dcache_line) {
+	while (a < end && end - a >= DC_LINES * line) {
+		DC_RUN("cvac", a, line);
+	}
+	for (; a < end; a += line) {
 		__asm__ volatile("dc cvac, %0" : : "r"(a) : "memory");
 	}
 	dsb(sy);
@@ -154,11 +165,11 @@ void arch_zero_page(void *page)
 	uint64_t dczid = read_sysreg(dczid_el0);
 	uint64_t step = 4ull << (dczid & 0xf);
 
-	if (dczid & 0x10 || step > PAGE_SIZE) {		/* DZP: prohibited */
+	if (dczid & 0x10 || step > PAGE_SIZE / DC_LINES) {	/* DZP: prohibited */
 		memset(page, 0, PAGE_SIZE);
 		return;
 	}
-	for (uint64_t a = (uint64_t)page, end = a + PAGE_SIZE; a < end; a += step) {
-		__asm__ volatile("dc zva, %0" : : "r"(a) : "memory");
+	for (uint64_t a = (uint64_t)page, end = a + PAGE_SIZE; a < end;) {
+		DC_RUN("zva", a, step);
 	}
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-// LINK: arch/arm64/mmio_decode.c
 //
 // Every combination of the data-abort syndrome against a model that is written as the manual's
 // table, field by field, and the load and store rules against C's own integer conversions.

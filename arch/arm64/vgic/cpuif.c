@@ -14,6 +14,7 @@
 
 void vgic_cpu_init(void)
 {
+	lr_init();
 	lr_hcr_write(0);
 	for (unsigned i = 0; i < lr_count(); i++) {
 		lr_write(i, 0);

@@ -17,10 +17,10 @@
 #define GICH_APR 0xf0u
 #define GICH_LR 0x100u
 
-static bool is_v3(void)
-{
-	return gic_version() == 3;
-}
+/* The same on all CPUs; written before the first vCPU is loaded. */
+static bool v3;
+static unsigned count;
+static uint64_t vtr;
 
 static uint32_t gich_read(unsigned off)
 {
@@ -32,24 +32,16 @@ static void gich_write(unsigned off, uint32_t val)
 	io_write32((uint64_t)(uintptr_t)gic_gich() + off, val);
 }
 
-static uint64_t vtr(void)
+void lr_init(void)
 {
-	static uint64_t cached;		/* the same on all CPUs */
-	uint64_t val = READ_ONCE(cached);
-
-	if (!val) {
-		val = is_v3() ? SYS_READ(ich_vtr_el2) : gich_read(GICH_VTR);
-		val |= 1ull << 63;
-		WRITE_ONCE(cached, val);
-	}
-	return val;
+	v3 = gic_version() == 3;
+	vtr = v3 ? SYS_READ(ich_vtr_el2) : gich_read(GICH_VTR);
+	count = MIN((unsigned)(vtr & (v3 ? 0x1f : 0x3f)) + 1, VGIC_MAX_LR);
 }
 
 unsigned lr_count(void)
 {
-	unsigned n = (unsigned)(vtr() & (is_v3() ? 0x1f : 0x3f)) + 1;
-
-	return MIN(n, VGIC_MAX_LR);
+	return count;
 }
 
 static uint64_t v2_to_lr(uint32_t h)
@@ -80,7 +72,7 @@ static uint32_t lr_to_v2(uint64_t lr)
 
 uint64_t lr_read(unsigned i)
 {
-	if (!is_v3()) {
+	if (!v3) {
 		return v2_to_lr(gich_read(GICH_LR + 4 * i));
 	}
 	switch (i) {
@@ -95,7 +87,7 @@ uint64_t lr_read(unsigned i)
 
 void lr_write(unsigned i, uint64_t val)
 {
-	if (!is_v3()) {
+	if (!v3) {
 		gich_write(GICH_LR + 4 * i, lr_to_v2(val));
 		return;
 	}
@@ -112,17 +104,17 @@ void lr_write(unsigned i, uint64_t val)
 
 uint32_t lr_empty(void)
 {
-	return is_v3() ? (uint32_t)SYS_READ(ich_elrsr_el2) : gich_read(GICH_ELRSR0);
+	return v3 ? (uint32_t)SYS_READ(ich_elrsr_el2) : gich_read(GICH_ELRSR0);
 }
 
 uint32_t lr_hcr_read(void)
 {
-	return is_v3() ? (uint32_t)SYS_READ(ich_hcr_el2) : gich_read(GICH_HCR);
+	return v3 ? (uint32_t)SYS_READ(ich_hcr_el2) : gich_read(GICH_HCR);
 }
 
 void lr_hcr_write(uint32_t val)
 {
-	if (is_v3()) {
+	if (v3) {
 		SYS_WRITE(ich_hcr_el2, val);
 	} else {
 		gich_write(GICH_HCR, val);
@@ -131,20 +123,20 @@ void lr_hcr_write(uint32_t val)
 
 uint64_t lr_vmcr_read(void)
 {
-	return is_v3() ? SYS_READ(ich_vmcr_el2) : gich_read(GICH_VMCR);
+	return v3 ? SYS_READ(ich_vmcr_el2) : gich_read(GICH_VMCR);
 }
 
 /* Active priority registers: one for 5 preemption bits, two for 6, four for 7. */
 static unsigned apr_count(void)
 {
-	unsigned bits = ((unsigned)(vtr() >> 26) & 7) + 1;
+	unsigned bits = ((unsigned)(vtr >> 26) & 7) + 1;
 
 	return bits > 6 ? 4 : bits > 5 ? 2 : 1;
 }
 
 void lr_cpuif_load(const struct vgic_cpu *c)
 {
-	if (!is_v3()) {
+	if (!v3) {
 		gich_write(GICH_VMCR, (uint32_t)c->vmcr);
 		gich_write(GICH_APR, c->ap0r[0]);
 		return;
@@ -166,7 +158,7 @@ void lr_cpuif_load(const struct vgic_cpu *c)
 
 void lr_cpuif_save(struct vgic_cpu *c)
 {
-	if (!is_v3()) {
+	if (!v3) {
 		c->vmcr = gich_read(GICH_VMCR);
 		c->ap0r[0] = gich_read(GICH_APR);
 		return;

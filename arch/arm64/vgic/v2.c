@@ -89,7 +89,7 @@ static void sgi_send(struct vm *vm, struct vcpu *v, uint32_t val)
 
 		if (t && !(t->arch.vgic.priv[intid].sources & (1u << v->id))) {
 			t->arch.vgic.priv[intid].sources |= (uint8_t)(1u << v->id);
-			vgic_update(vm, t, &t->arch.vgic.priv[intid], intid);
+			vgic_raise(vm, t, &t->arch.vgic.priv[intid], intid);
 		}
 	}
 }

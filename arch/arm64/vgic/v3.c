@@ -157,7 +157,7 @@ static void sgi_to(struct vm *vm, struct vcpu *t, unsigned intid, bool group0_on
 	}
 	if (!(q->flags & TM_GIC_PENDING)) {
 		q->flags |= TM_GIC_PENDING;
-		vgic_update(vm, t, q, intid);
+		vgic_raise(vm, t, q, intid);
 	}
 }
 

@@ -372,6 +372,45 @@ void vgic_update_all(struct vm *vm)
 	}
 }
 
+/*
+ * The common cases without a detour through the candidates: its own list register is there still
+ * and may be filled again, or there is a free one and nobody else waits. The vCPU is live here.
+ */
+static bool raise_here(struct vcpu *v, struct vgic_irq *q, unsigned intid)
+{
+	struct vgic_cpu *c = &v->arch.vgic;
+
+	if (!deliverable(v->vm, q, intid)) {
+		return false;
+	}
+	if (q->place == VGIC_NOWHERE) {
+		uint32_t unused = ~c->used & (uint32_t)((1ull << lr_count()) - 1);
+
+		if (!unused || c->cand_words || (q->flags & TM_GIC_ACTIVE)) {
+			return false;
+		}
+		lr_fill(v, (unsigned)__builtin_ctz(unused), intid);
+		return true;
+	}
+	if (q->place == VGIC_CANDIDATE || (lr_read(q->place - 1u) & (LR_PENDING | LR_ACTIVE))) {
+		return false;
+	}
+	/* The last one is over. */
+	q->flags &= (uint8_t)~(TM_GIC_ACTIVE | VGIC_LATCHED);
+	lr_write(q->place - 1u, lr_make(q, intid));
+	return true;
+}
+
+void vgic_raise(struct vm *vm, struct vcpu *v, struct vgic_irq *q, unsigned intid)
+{
+	unsigned id = q->place == VGIC_NOWHERE ? q->target : q->holder;
+	struct vcpu *to = intid < VGIC_PRIVATE ? v : vgic_vcpu(vm, id);
+
+	if (!to || !vgic_is_here(to) || !raise_here(to, q, intid)) {
+		vgic_update(vm, v, q, intid);
+	}
+}
+
 /* --- inputs --- */
 
 static void set_line(struct vm *vm, struct vcpu *v, unsigned intid, bool level)
@@ -434,11 +473,13 @@ void vgic_hw_fired(struct vcpu *v, unsigned intid)
 	struct vgic_irq *q = vgic_irq(v->vm, v, intid);
 
 	spin_lock(&v->vm->arch.vgic_lock);
-	if (q->place != VGIC_NOWHERE && q->place != VGIC_CANDIDATE) {
-		lr_fold(v, q->place - 1u);
-	}
 	q->flags |= TM_GIC_LINE;
-	vgic_update(v->vm, v, q, intid);
+	if (!raise_here(v, q, intid)) {
+		/* Reading back the list register drops the line of the interrupt before. */
+		(void)vgic_recall(v->vm, v, q, intid);
+		q->flags |= TM_GIC_LINE;
+		vgic_update(v->vm, v, q, intid);
+	}
 	spin_unlock(&v->vm->arch.vgic_lock);
 }
 
@@ -464,7 +505,7 @@ void arch_irq_pulse(struct vm *vm, uint64_t line)
 	q = vgic_irq(vm, NULL, (unsigned)line);
 	if (!(q->flags & TM_GIC_PENDING)) {
 		q->flags |= TM_GIC_PENDING;
-		vgic_update(vm, NULL, q, (unsigned)line);
+		vgic_raise(vm, NULL, q, (unsigned)line);
 	}
 	spin_unlock(&vm->arch.vgic_lock);
 }

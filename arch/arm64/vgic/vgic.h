@@ -44,6 +44,7 @@
 #define GICD_CTLR_DS 0x40u
 
 /* lr.c: this CPU's hardware. */
+void lr_init(void);
 unsigned lr_count(void);
 uint64_t lr_read(unsigned i);
 void lr_write(unsigned i, uint64_t val);
@@ -62,6 +63,8 @@ bool vgic_irq_pending(const struct vgic_irq *q, unsigned intid);
 /* Something about the interrupt changed: put it where it belongs now. v: owner if it is private. */
 void vgic_update(struct vm *vm, struct vcpu *v, struct vgic_irq *q, unsigned intid);
 void vgic_update_all(struct vm *vm);
+/* The same for one whose latch or line has just been set. */
+void vgic_raise(struct vm *vm, struct vcpu *v, struct vgic_irq *q, unsigned intid);
 /* Reads every list register back, then fills them again. v is live on this CPU. */
 void vgic_sync(struct vcpu *v);
 void vgic_fold_all(struct vcpu *v);
