@@ -37,7 +37,7 @@ def test_bench(machine, gic):
                 vms=[vm("self", image="bench.bin", memory=64, autostart=True)])
     m.expect(r"nops=64 cost=64", 60)
     for op in ("hypercall_null", "psci_version", "gicd_typer_read", "sgi_self", "timer_irq"):
-        value = int(m.expect(r"op=%s how=marker unit=insns value=(\d+)" % op, 60).group(1))
+        value = int(m.expect(r"op=%s how=marker unit=insns value=(\d+)\s" % op, 60).group(1))
         assert 10 < value < 5000, op
     m.expect(r"bench: done", 60)
 
@@ -46,7 +46,7 @@ def test_bench_with_manager(machine):
     m = machine("release", smp=1, memory=1024, files={"bench.bin": guest_path("bench.bin")},
                 vms=[vm("benchmgr", image="benchmgr.bin", manager=True)])
     for op in ("mmio_exit_manager", "first_touch_4k", "dirty_fault_wp", "ring_reset_page", "bitmap_get_page"):
-        value = int(m.expect(r"op=%s how=marker unit=insns value=(\d+)" % op, 60,
+        value = int(m.expect(r"op=%s how=marker unit=insns value=(\d+)\s" % op, 60,
                              refuse=(r"tidemark: PANIC[^\n]*", r"FAIL[^\n]*")).group(1))
         assert 10 < value < 20000, op
     m.expect(r"bench: manager done", 60)
@@ -82,3 +82,14 @@ def test_uboot_as_a_guest(machine):
     m.expect(r"bad CRC, using default environment", 30)
     m.expect(r"Hit any key to stop autoboot", 30)
     m.expect(r"No ethernet found", 60)
+
+
+@pytest.mark.parametrize("kind,gic,cpu,ncpus", [
+    ("release", 3, "max", 2), ("debug", 2, "max", 1), ("debug-test", 3, "cortex-a72", 4),
+    ("release", 2, "cortex-a53", 4)])
+def test_manager_library(machine, kind, gic, cpu, ncpus):
+    m = machine(kind, gic=gic, cpu=cpu, smp=ncpus, memory=1024,
+                files={name: guest_path(name) for name in ("hello.bin", "dirty.bin")},
+                vms=[vm("self", image="vmmtest.bin", manager=True)])
+    machine.tap(m, 120, OWN)
+    assert m.wait_exit(30) == 0

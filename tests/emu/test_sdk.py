@@ -60,6 +60,6 @@ def test_one_cpu_is_the_same_twice(machine):
 def test_bench_counts_instructions(machine, gic):
     m = machine(image=guest("bench"), virtualization=False, gic=gic, memory=256, smp=1)
     m.expect(r"bench: nops=64 cost=64", 30)
-    m.expect(r"bench: op=timer_irq how=marker unit=insns value=\d+", 30)
+    m.expect(r"bench: op=timer_irq how=marker unit=insns value=\d+\s", 30)
     m.expect(r"bench: done", 30)
     assert m.wait_exit(20) == 0
