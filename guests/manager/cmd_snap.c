@@ -33,7 +33,7 @@ void snap_bar(void *ctx, const struct snap_stats *s)
 	(void)ctx;
 	kill_point(s);
 	// A line for each tenth of the full pass, and for each round; lines survive a console log.
-	if (s->phase == SNAP_PHASE_FULL && s->done != s->total && tenth == shown) {
+	if (s->phase == SNAP_PHASE_FULL && tenth == shown) {
 		return;
 	}
 	// Nothing in the pause: printing would be downtime.

@@ -142,6 +142,46 @@ static void name_regs(size_t at, const void *saved, char *why, size_t why_size)
 	}
 }
 
+// Time goes on between setting a timer and reading the GIC: the line of a timer interrupt (virtual
+// 27, physical 30) may have come up meanwhile. The timers themselves are compared on their own.
+static bool timer_line_rose(const struct tm_gic_irq *a, const struct tm_gic_irq *b)
+{
+	struct tm_gic_irq line = *a;
+
+	line.flags |= TM_GIC_LINE;
+	return (a->intid == 27 || a->intid == 30) && memcmp(&line, b, sizeof(line)) == 0;
+}
+
+static bool gic_equal(const struct tm_gic_state *a, const struct tm_gic_state *b, size_t size,
+		      size_t *at)
+{
+	const struct tm_gic_irq *ra = (const struct tm_gic_irq *)(a + 1);
+	const struct tm_gic_irq *rb = (const struct tm_gic_irq *)(b + 1);
+	const uint8_t *bytes_a = (const uint8_t *)a;
+	const uint8_t *bytes_b = (const uint8_t *)b;
+	size_t rows_end;
+
+	// Sizes are those of the counts: hv_state_set refused anything else.
+	for (*at = 0; *at < sizeof(*a); (*at)++) {
+		if (bytes_a[*at] != bytes_b[*at]) {
+			return false;
+		}
+	}
+	for (uint32_t i = 0; i < a->irq_count; i++) {
+		*at = sizeof(*a) + i * sizeof(*ra);
+		if (memcmp(&ra[i], &rb[i], sizeof(*ra)) != 0 && !timer_line_rose(&ra[i], &rb[i])) {
+			return false;
+		}
+	}
+	rows_end = sizeof(*a) + a->irq_count * sizeof(*ra);
+	for (*at = rows_end; *at < size; (*at)++) {
+		if (bytes_a[*at] != bytes_b[*at]) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static void name_gic(size_t at, const void *saved, const void *now, char *why, size_t why_size)
 {
 	const struct tm_gic_state *g = saved;
@@ -165,9 +205,17 @@ bool hv_state_equal(uint32_t type, const void *saved, const void *now, size_t si
 {
 	const uint8_t *a = saved;
 	const uint8_t *b = now;
+	size_t at;
 
 	if (type == SNAP_TIMER) {
 		return timer_equal(saved, now, elapsed, why, why_size);
+	}
+	if (type == SNAP_IRQCHIP) {
+		if (gic_equal(saved, now, size, &at)) {
+			return true;
+		}
+		name_gic(at, saved, now, why, why_size);
+		return false;
 	}
 	for (size_t i = 0; i < size; i++) {
 		if (a[i] == b[i]) {
@@ -175,8 +223,6 @@ bool hv_state_equal(uint32_t type, const void *saved, const void *now, size_t si
 		}
 		if (type == SNAP_VCPU) {
 			name_regs(i, saved, why, why_size);
-		} else if (type == SNAP_IRQCHIP) {
-			name_gic(i, saved, now, why, why_size);
 		} else {
 			snprintf(why, why_size, "byte %u", (unsigned)i);
 		}
