@@ -13,7 +13,8 @@
  *    acquire, whether anything is left below; if so it sets the bit again (R-13).
  * Either the collector's clear reads from the setter's set, and then it sees the leaf's bit, or the
  * setter's set comes later and stays. So a set leaf bit is never left under a clear summary.
- * Collectors of one slot exclude each other (stage-2 lock); setters exclude nobody.
+ * Collectors of one slot exclude each other. In the hypervisor setters hold the stage-2 lock as well,
+ * so a collector under it sees every set that has returned.
  */
 #include <arch/cpu.h>
 #include <hyp/dirty_bitmap.h>
@@ -294,8 +295,13 @@ static uint64_t set_mask(struct dirty_bitmap *b, uint64_t w, uint64_t mask)
 		old = __atomic_fetch_or(&words[w % BITMAP_LEAF_WORDS], mask, __ATOMIC_ACQ_REL);
 	}
 	test_yield();
-	if (!mutant(MUTANT_SUMMARY_BEFORE_LEAF)) {
-		summary_set(b, leaf, 0);	/* after the leaf */
+	/*
+	 * R-13: after the leaf. Not needed beside a bit that was there before: the collector that
+	 * takes that one takes ours with it, and until then its summary stands or is being set by
+	 * the setter that we have come after - the stage-2 lock has seen to that.
+	 */
+	if (!(old & ~mask) && !mutant(MUTANT_SUMMARY_BEFORE_LEAF)) {
+		summary_set(b, leaf, 0);
 	}
 	return mask & ~old;
 }

@@ -228,7 +228,9 @@ enum fault_action fault_handle(struct vcpu *v, const struct s2_fault *f)
 		return fault_unbacked(vm, f->gpa);
 	}
 	r = fault_ram(v, m, f, &b);
-	stage2_flush(&vm->s2, &b);
+	if (unlikely(b.needed || b.free_list != ~0ull)) {
+		stage2_flush(&vm->s2, &b);
+	}
 	stage2_unlock(&vm->s2);
 	if (unlikely(r.action == FAULT_STOP)) {
 		stop(v, f, r.stop);

@@ -38,7 +38,8 @@ int must_check dirty_bitmap_init_overflow(struct dirty_bitmap *b, struct mem_poo
 void dirty_bitmap_destroy(struct dirty_bitmap *b);
 /* Pool pages that a slot of this size can take, worst case. */
 uint64_t dirty_bitmap_pages_needed(uint64_t npages);
-/* Returns true for a 0 -> 1 transition. Never fails. */
+/* Returns true for a 0 -> 1 transition. Never fails. Setters may race with anybody; whoever wants to
+ * miss nothing collects under a lock that setters hold too (the stage-2 lock). */
 bool dirty_bitmap_set(struct dirty_bitmap *b, uint64_t page);
 /* INITIALLY_SET: every page dirty, in time O(leaves / 64). Before anybody else uses it. */
 void dirty_bitmap_set_all(struct dirty_bitmap *b);
