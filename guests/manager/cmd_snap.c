@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <tidemark/irq.h>
+#include <tidemark/prng.h>
 
 #include "manager.h"
 #include "track.h"
@@ -194,7 +195,7 @@ static int snap_cmd_rewind(int argc, char **argv, struct fail *f)
 {
 	struct vmm_vm *vm = need_vm(argv[0], f);
 	uint64_t from = tm_timer_now();
-	uint64_t pages;
+	struct snap_rewind_result r;
 	bool check = argc > 2 && strcmp(argv[2], "check") == 0;
 	int index;
 	int err;
@@ -210,10 +211,11 @@ static int snap_cmd_rewind(int argc, char **argv, struct fail *f)
 	if (index < 0) {
 		return index;
 	}
-	err = snap_rewind(&store, (uint32_t)index, vm->handle, check, &pages, f);
+	err = snap_rewind(&store, (uint32_t)index, vm->handle, check, &r, f);
 	if (err == 0) {
-		printf("  %lu pages copied back%s, %lu us\n", (unsigned long)pages,
-		       check ? ", all memory compared" : "",
+		printf("  %lu pages copied back, %lu of them differed%s, %lu us\n",
+		       (unsigned long)r.pages, (unsigned long)r.differed,
+		       check ? ", no other page did" : "",
 		       (unsigned long)tm_ticks_to_us(tm_timer_now() - from));
 	}
 	return err;
@@ -269,6 +271,46 @@ static int snap_cmd_verify(int argc, char **argv, struct fail *f)
 	return 0;
 }
 
+// Test aid: flips one bit at a time, anywhere in the image, and expects a refusal each time.
+static int snap_cmd_damage(int argc, char **argv, struct fail *f)
+{
+	static struct snap_view view;
+	struct tm_prng rng;
+	uint64_t flips = 0;
+	uint64_t refused = 0;
+	int index = need_snap(argv[0], f);
+	uint8_t *data;
+	size_t length;
+
+	(void)argc;
+	if (index < 0) {
+		return index;
+	}
+	if (!shell_number(argv[1], &flips)) {
+		return fail_set(f, -TM_EINVAL, "flips", "give a number", "\"%.20s\" is none", argv[1]);
+	}
+	data = store.base + store.entry[index].at;
+	length = store.entry[index].length;
+	tm_prng_seed(&rng, flips);
+	for (uint64_t n = 0; n < flips; n++) {
+		uint64_t at = tm_prng_below(&rng, length);
+		uint8_t bit = (uint8_t)(1u << tm_prng_below(&rng, 8));
+		struct fail why = {0};
+
+		data[at] ^= bit;
+		if (snap_view_open(&view, &store, (uint32_t)index, &why) == 0) {
+			printf("  byte %lu changed and not noticed\n", (unsigned long)at);
+			snap_view_close(&view);
+		} else if (strstr(why.why, "record ") != NULL || strstr(why.why, "header: ") != NULL) {
+			refused++;
+		}
+		data[at] ^= bit;
+	}
+	printf("  %lu of %lu changes refused with the record named\n", (unsigned long)refused,
+	       (unsigned long)flips);
+	return 0;
+}
+
 static int snap_cmd_delete(int argc, char **argv, struct fail *f)
 {
 	int index = need_snap(argv[0], f);
@@ -288,5 +330,7 @@ const struct command snap_commands[] = {
 	{"snap list", "", "what is in the store", 0, 0, snap_cmd_list},
 	{"snap verify", "<snap>", "check every byte of it and its parents", 1, 1, snap_cmd_verify},
 	{"snap delete", "<snap>", "remove it", 1, 1, snap_cmd_delete},
+	{"snap damage", "<snap> <n>", "test aid: n single bits changed, all must be refused", 2, 2,
+	 snap_cmd_damage},
 };
 const size_t snap_command_count = sizeof(snap_commands) / sizeof(snap_commands[0]);

@@ -121,10 +121,15 @@ struct snap_restore_result {
 
 int snap_restore(const struct store *store, uint32_t index, const struct snap_restore_opts *o,
 		 struct snap_restore_result *r, struct fail *f);
+struct snap_rewind_result {
+	uint64_t pages;			// copied back: all that were dirtied
+	uint64_t differed;		// of them, pages whose content was another one
+};
+
 // Copies back only what was dirtied since the VM's base, which must be this snapshot. check: also
-// compare the hash over all memory. *pages: how many were copied back.
+// compare the hash over all memory, which shows that no other page differed.
 int snap_rewind(const struct store *store, uint32_t index, uint32_t vm, bool check,
-		uint64_t *pages, struct fail *f);
+		struct snap_rewind_result *r, struct fail *f);
 
 // A uuid out of the counter and a running number.
 struct snap_uuid snap_uuid_make(void);

@@ -258,10 +258,13 @@ int snap_restore(const struct store *store, uint32_t index, const struct snap_re
 	return err;
 }
 
-static uint64_t fill_since(const struct snap_mem *m)
+static bool page_differs(const uint8_t *page, const uint8_t *content)
 {
-	uint64_t n = 0;
+	return content != NULL ? memcmp(page, content, TM_PAGE_SIZE) != 0 : !snap_page_is_zero(page);
+}
 
+static void fill_since(const struct snap_mem *m, struct snap_rewind_result *r)
+{
 	for (uint32_t i = 0; i < m->track->slot_count; i++) {
 		const struct track_slot *s = &m->track->slot[i];
 
@@ -270,13 +273,15 @@ static uint64_t fill_since(const struct snap_mem *m)
 				uint64_t p = w * 64 + (uint64_t)__builtin_ctzll(bits);
 				uint8_t *to = m->at[i] + p * TM_PAGE_SIZE;
 
-				put_page(to, snap_view_page(&view, i, p));
+				const uint8_t *content = snap_view_page(&view, i, p);
+
+				r->differed += page_differs(to, content) ? 1 : 0;
+				put_page(to, content);
 				hv_sync_code(to, TM_PAGE_SIZE);
-				n++;
+				r->pages++;
 			}
 		}
 	}
-	return n;
 }
 
 // A ring-exclusive VM takes no writable window while it is logged: its log is off meanwhile.
@@ -285,7 +290,7 @@ static bool is_ring_only(const struct track *t)
 	return (t->info.dirty_flags & (TM_DIRTY_RING | TM_DIRTY_BITMAP)) == TM_DIRTY_RING;
 }
 
-static int rewind_paused(struct track *t, bool check, uint64_t *pages, struct fail *f)
+static int rewind_paused(struct track *t, bool check, struct snap_rewind_result *r, struct fail *f)
 {
 	const struct snap_uuid base = t->base;
 	struct snap_mem m;
@@ -301,7 +306,7 @@ static int rewind_paused(struct track *t, bool check, uint64_t *pages, struct fa
 	if (err != 0) {
 		return err;
 	}
-	*pages = fill_since(&m);
+	fill_since(&m, r);
 	if (check) {
 		err = check_hash(&m, &b, f);
 	}
@@ -323,16 +328,16 @@ static int rewind_paused(struct track *t, bool check, uint64_t *pages, struct fa
 	return err;
 }
 
-static int rewind_vm(struct track *t, bool check, uint64_t *pages, struct fail *f)
+static int rewind_vm(struct track *t, bool check, struct snap_rewind_result *r, struct fail *f)
 {
 	int err = hv_pause(t->vm);
 
 	if (err != 0) {
 		return fail_call(f, err, "VM_PAUSE");
 	}
-	err = rewind_paused(t, check, pages, f);
+	err = rewind_paused(t, check, r, f);
 	if (err != 0) {
-		return give_up(t, *pages != 0, true, err, f);
+		return give_up(t, r->pages != 0, true, err, f);
 	}
 	err = hv_resume(t->vm);
 	// A vCPU that stopped since, by a shutdown for example, is back before that.
@@ -343,13 +348,13 @@ static int rewind_vm(struct track *t, bool check, uint64_t *pages, struct fail *
 }
 
 int snap_rewind(const struct store *store, uint32_t index, uint32_t vm, bool check,
-		uint64_t *pages, struct fail *f)
+		struct snap_rewind_result *r, struct fail *f)
 {
 	const struct snap_header *h = store_header(store, index);
 	struct track *t = track_get(vm, f);
 	int err;
 
-	*pages = 0;
+	memset(r, 0, sizeof(*r));
 	if (t == NULL) {
 		return f != NULL ? f->err : -TM_ENOENT;
 	}
@@ -365,7 +370,7 @@ int snap_rewind(const struct store *store, uint32_t index, uint32_t vm, bool che
 		err = fail_set(f, -TM_EINVAL, "VM", "use `snap restore`",
 			       "its slots are not those of the image");
 	} else {
-		err = rewind_vm(t, check, pages, f);
+		err = rewind_vm(t, check, r, f);
 	}
 	snap_view_close(&view);
 	return err;

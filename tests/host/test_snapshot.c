@@ -188,7 +188,7 @@ TEST(rewind_copies_what_was_dirtied)
 	for (unsigned m = 0; m < MODES; m++) {
 		uint8_t *truth[MODEL_SLOTS] = {NULL};
 		struct snap_stats s;
-		uint64_t pages;
+		struct snap_rewind_result r;
 		uint64_t written;
 		uint32_t vm;
 
@@ -202,15 +202,16 @@ TEST(rewind_copies_what_was_dirtied)
 			model_rate = 0;
 			model_guest_writes(&model_vms[vm], round == 2 ? 0 : 60);
 			written = model_written(&model_vms[vm]);
-			CHECK_EQ(snap_rewind(&store, 0, vm, true, &pages, &why), 0);
-			CHECK_EQ(pages, written);
+			CHECK_EQ(snap_rewind(&store, 0, vm, true, &r, &why), 0);
+			CHECK_EQ(r.pages, written);
+			CHECK_EQ(r.differed, written);
 			CHECK(model_same_memory(&model_vms[vm], truth));
 			CHECK_EQ(model_vms[vm].paused, 0);
 		}
 		// The base still holds: an incremental after a rewind is complete.
 		model_rate = 8;
 		CHECK_EQ(take(vm, "two", "one", &s), 0);
-		CHECK_EQ(snap_rewind(&store, 0, vm, true, &pages, &why), -TM_EINVAL);
+		CHECK_EQ(snap_rewind(&store, 0, vm, true, &r, &why), -TM_EINVAL);
 		for (unsigned k = 0; k < MODEL_SLOTS; k++) {
 			free(truth[k]);
 		}
@@ -421,8 +422,8 @@ TEST(damaged_image_leaves_the_vm)
 	struct check_rng rng = check_rng_make(9);
 	uint8_t *truth[MODEL_SLOTS] = {NULL};
 	struct snap_restore_result r;
+	struct snap_rewind_result rewound;
 	struct snap_stats s;
-	uint64_t pages;
 	uint32_t vm;
 
 	start(9);
@@ -440,7 +441,7 @@ TEST(damaged_image_leaves_the_vm)
 		store.base[at] ^= flip;
 		CHECK(snap_restore(&store, 1, &o, &r, &why) != 0);
 		CHECK(strstr(why.why, "record ") != NULL || strstr(why.why, "header: ") != NULL);
-		CHECK(snap_rewind(&store, 1, vm, false, &pages, &why) != 0);
+		CHECK(snap_rewind(&store, 1, vm, false, &rewound, &why) != 0);
 		store.base[at] ^= flip;
 		CHECK(model_same_memory(&model_vms[vm], truth));
 		CHECK_EQ(model_vms[vm].paused, 0);
