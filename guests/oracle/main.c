@@ -164,11 +164,11 @@ static enum mode mode_arg(void)
 	return MODE_STOP;
 }
 
+static struct tm_counters counters;
+
 static uint64_t hyp_pages_free(void)
 {
-	static struct tm_counters c;
-
-	return tm_counters(&c) == 0 ? c.hyp_pages_free : 0;
+	return tm_counters(&counters) == 0 ? counters.hyp_pages_free : 0;
 }
 
 static void run_all(enum mode mode, bool test_build)
@@ -208,6 +208,12 @@ static void run_all(enum mode mode, bool test_build)
 		(void)tap_eq(hyp_pages_free(), hyp, "the hypervisor's pages are back");
 	}
 	summary(mode, vcpus, seeds, lost);
+	if (hyp_pages_free() != 0) {
+		printf("# oracle exits=%llu flushes=%llu checks=%llu\n",
+		       (unsigned long long)counters.exits,
+		       (unsigned long long)counters.tlb_flushes,
+		       (unsigned long long)counters.tlb_checks);
+	}
 }
 
 int main(void)

@@ -95,21 +95,22 @@ void plan_round(const struct world *w, uint64_t round, struct plan *p)
 	tm_prng_seed(&rng, w->seed * 1000003u + round);
 	p->round = round;
 	p->seed = tm_prng_next(&rng);
-	/* 64 writes at least over all vCPUs; now and then enough to fill a ring of 256 entries. */
-	p->n_writes = 64 + (uint32_t)tm_prng_below(&rng, 64);
-	if (tm_prng_below(&rng, 6) == 0) {
-		p->n_writes = 300 + (uint32_t)tm_prng_below(&rng, 300);
-	}
 	p->vcpu_mask = all;
 	if (tm_prng_below(&rng, 4) == 0) {
 		p->vcpu_mask = 1 + (uint32_t)tm_prng_below(&rng, all);
+	}
+	/* 64 writes at least over all vCPUs; now and then enough to fill a ring of 256 entries. */
+	p->n_writes = 64 + (uint32_t)tm_prng_below(&rng, 64);
+	p->n_writes = 1 + p->n_writes / (uint32_t)__builtin_popcount(p->vcpu_mask);
+	if (tm_prng_below(&rng, 8) == 0) {
+		p->n_writes = 260 + (uint32_t)tm_prng_below(&rng, 240);
 	}
 	p->slot_mask = (1u << TRACKS) - 1;
 	if (tm_prng_below(&rng, 5) == 0) {
 		p->slot_mask &= ~(1u << tm_prng_below(&rng, TRACKS));
 	}
 	p->wait_mode = (uint32_t)tm_prng_below(&rng, 3);
-	p->pace = (uint32_t)tm_prng_below(&rng, 4) * 60;
+	p->pace = (uint32_t)tm_prng_below(&rng, 4) * 30;
 	p->locality = tm_prng_below(&rng, 3) == 0 ? 4 : 0;
 	p->sticky = tm_prng_below(&rng, 4) == 0;
 	p->n_ops = 4 + (uint32_t)tm_prng_below(&rng, 4);
@@ -122,6 +123,6 @@ void plan_round(const struct world *w, uint64_t round, struct plan *p)
 	if (p->readonly) {
 		/* What the exit can describe: plain stores (abi.md, accesses without syndrome). */
 		p->kind_mask = 1u << DIRTY_STORE | 1u << DIRTY_RMW | 1u << DIRTY_BYTE;
-		p->n_writes = 64 + p->n_writes % 32;
+		p->n_writes = 64;
 	}
 }

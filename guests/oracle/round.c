@@ -36,13 +36,14 @@ static bool stop_full(struct world *w, uint32_t id, struct vmm_vcpu *v)
 	if (w->plan.sticky && tm_ring_pending(&v->ring, RING_ENTRIES) >= RING_SOFT_LIMIT) {
 		/* nothing was reset, so it stops again at once and says the same. */
 		uint64_t seq = v->seen_seq;
+		uint64_t end = tm_timer_now() + tm_us_to_ticks(ROUND_LIMIT_US);
 		int status = vmm_resume(w->vm, id);
 
 		if (status != 0) {
 			return world_fail(w, "sticky", "VCPU_RUN: %s", tm_strerror(status));
 		}
-		for (uint32_t i = 0; __atomic_load_n(&v->run->exit_seq, __ATOMIC_ACQUIRE) == seq; i++) {
-			if (i > 1000000) {
+		while (__atomic_load_n(&v->run->exit_seq, __ATOMIC_ACQUIRE) == seq) {
+			if (tm_timer_now() > end) {
 				return world_fail(w, "sticky", "vCPU %u did not stop again", id);
 			}
 		}
