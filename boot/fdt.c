@@ -344,6 +344,9 @@ void fdt_parse(const void *fdt)
 		cannot_start("bad device tree: %s", fdt_strerror(err));
 	}
 	boot_info.fdt = HPA_NONE;
+	unmapped_count = 0;
+	stdout_path = NULL;
+	seed = 0;
 	walk(fdt);
 	reserve_map(fdt);
 	machine_chosen(fdt, stdout_path, seed);
