@@ -49,6 +49,7 @@ static inline struct mmio_insn mmio_decode(uint64_t esr)
 
 static inline uint64_t mmio_low_bytes(uint64_t val, unsigned len)
 {
+	__builtin_assume(len >= 1 && len <= 8);
 	return val & (~0ull >> (64 - 8 * len));
 }
 
