@@ -12,11 +12,14 @@
 #include "track.h"
 
 static uint64_t wanted[TM_MAX_VMS / 64];
-static bool is_quiet;
+static bool printed;
 
-void events_quiet(bool quiet)
+bool events_printed(void)
 {
-	is_quiet = quiet;
+	bool was = printed;
+
+	printed = false;
+	return was;
 }
 
 static const char *shutdown_name(uint32_t type)
@@ -30,6 +33,7 @@ static void report_stop(const struct vmm_vm *vm, uint32_t id, const struct tm_ru
 {
 	uint32_t reason = run->reason;
 
+	printed = true;
 	switch (reason) {
 	case TM_EXIT_SHUTDOWN:
 		printf("\nvm %s: %s\n", vm->name, shutdown_name(run->u.shutdown.type));
@@ -53,7 +57,7 @@ void events_handle(struct vmm_vm *vm, uint32_t id, struct vmm_vcpu *vcpu, void *
 		wanted[vm->handle / 64] |= UINT64_C(1) << vm->handle % 64;
 		return;
 	}
-	if (vcpu->run != NULL && !is_quiet && vcpu->run->reason != TM_EXIT_KICKED) {
+	if (vcpu->run != NULL && vcpu->run->reason != TM_EXIT_KICKED) {
 		report_stop(vm, id, vcpu->run);
 	}
 }

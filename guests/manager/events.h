@@ -14,7 +14,7 @@ void events_handle(struct vmm_vm *vm, uint32_t id, struct vmm_vcpu *vcpu, void *
 void events_collect(void);
 // Runs the vCPUs of the VM that only a full ring stopped.
 int events_run_full_rings(struct vmm_vm *vm);
-// Prints nothing about stops while set (tests that stop vCPUs on purpose).
-void events_quiet(bool quiet);
+// Something was printed since the last call: a prompt above it has to be drawn again.
+bool events_printed(void);
 
 #endif

@@ -159,6 +159,10 @@ void shell_loop(void)
 
 		if (c < 0) {
 			idle(10000);
+			if (events_printed()) {
+				fflush(stdout);
+				lineedit_redraw(&line);
+			}
 			continue;
 		}
 		r = lineedit_feed(&line, (unsigned char)c);
