@@ -16,6 +16,7 @@
 static struct timer_list {
 	struct spinlock lock;
 	struct hyptimer *head;
+	struct hyptimer *running;	/* whose callback is under way on this CPU */
 } lists[BOOT_MAX_CPUS] = {
 	[0 ... BOOT_MAX_CPUS - 1] = {.lock = SPINLOCK_INIT(LOCK_TIMER)},
 };
@@ -44,7 +45,7 @@ static void unlink_timer(struct timer_list *l, struct hyptimer *t)
 			break;
 		}
 	}
-	t->armed = false;
+	__atomic_store_n(&t->armed, false, __ATOMIC_RELEASE);
 }
 
 void hyptimer_cancel(struct hyptimer *t)
@@ -58,6 +59,17 @@ void hyptimer_cancel(struct hyptimer *t)
 			unlink_timer(l, t);
 		}
 		spin_unlock(&l->lock);
+	}
+}
+
+void hyptimer_cancel_wait(struct hyptimer *t)
+{
+	hyptimer_cancel(t);
+	/* Off every list, so no new call starts; wait for one that had. */
+	for (unsigned i = 0; i < pcpu_count; i++) {
+		while (__atomic_load_n(&lists[i].running, __ATOMIC_ACQUIRE) == t) {
+			arch_cpu_relax();
+		}
 	}
 }
 
@@ -95,9 +107,12 @@ void hyptimer_run(void)
 			spin_unlock(&l->lock);
 			break;
 		}
+		/* Before it stops being armed: who finds it disarmed finds it running. */
+		__atomic_store_n(&l->running, t, __ATOMIC_RELAXED);
 		unlink_timer(l, t);
 		spin_unlock(&l->lock);
 		t->fn(t);
+		__atomic_store_n(&l->running, NULL, __ATOMIC_RELEASE);
 	}
 	hyptimer_program();
 }

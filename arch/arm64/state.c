@@ -177,7 +177,7 @@ static void irq_set(struct vm *vm, const struct tm_gic_irq *r)
 	} else if (r->intid < VGIC_PRIVATE) {
 		q->flags &= (uint8_t)~TM_GIC_EDGE;
 	} else if (vm->arch.gic_version == 2) {
-		q->mask = (uint8_t)r->route & (uint8_t)((1u << MIN(vm->vcpus_max, 8u)) - 1);
+		q->mask = (uint8_t)r->route & (uint8_t)((1u << MIN(vm->vcpus_max, VGIC_V2_CPUS)) - 1);
 		q->target = q->mask ? (uint8_t)__builtin_ctz(q->mask) :
 			    vm->vcpus_max > 1 ? VGIC_NO_TARGET : 0;
 	} else {

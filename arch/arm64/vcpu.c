@@ -275,8 +275,8 @@ int arch_vcpu_init(struct vcpu *v)
 
 void arch_vcpu_destroy(struct vcpu *v)
 {
-	hyptimer_cancel(&v->arch.vtimer.soft);
-	hyptimer_cancel(&v->arch.ptimer.soft);
+	hyptimer_cancel_wait(&v->arch.vtimer.soft);
+	hyptimer_cancel_wait(&v->arch.ptimer.soft);
 }
 
 void arch_vcpu_reset(struct vcpu *v, uint64_t entry, uint64_t arg)

@@ -55,6 +55,9 @@ int vgic_vm_init(struct vm *vm)
 	spin_init(&vm->arch.vgic_lock, LOCK_VGIC);
 	vm->arch.gic_version = (uint8_t)gic_version();
 	dist_reset(vm);
+	if (vm->arch.gic_version == 2 && vm->vcpus_max > VGIC_V2_CPUS) {
+		return -TM_EOPNOTSUPP;	/* senders and targets are masks of eight bits */
+	}
 	if (vm->arch.gic_version == 2) {
 		err = add_region(vm, "gicd", GUEST_GICD_BASE, 0x1000, vgic_v2_dist);
 		return err ? err : vgic_v2_map_cpuif(vm);

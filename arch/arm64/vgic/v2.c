@@ -21,7 +21,6 @@
 
 #define IIDR_ARM 0x0200043bu
 #define PIDR2_V2 0x2bu
-#define V2_CPUS 8u
 #define GICC_PAGES 2u
 
 int vgic_v2_map_cpuif(struct vm *vm)
@@ -46,7 +45,7 @@ int vgic_v2_map_cpuif(struct vm *vm)
 
 static uint8_t cpu_mask(struct vm *vm)
 {
-	return (uint8_t)((1u << MIN(vm->vcpus_max, V2_CPUS)) - 1);
+	return (uint8_t)((1u << MIN(vm->vcpus_max, VGIC_V2_CPUS)) - 1);
 }
 
 /* ITARGETSR, a byte an interrupt. For private ones it names the CPU that reads. */
@@ -145,7 +144,7 @@ void vgic_v2_dist(struct vcpu *v, void *dev, struct mmio_access *a)
 	struct vm *vm = dev;
 
 	if (!a->write && a->offset == GICD_TYPER) {
-		a->data = (VGIC_IRQS / 32 - 1) | (MIN(vm->vcpus_max, V2_CPUS) - 1) << 5;
+		a->data = (VGIC_IRQS / 32 - 1) | (MIN(vm->vcpus_max, VGIC_V2_CPUS) - 1) << 5;
 		return;
 	}
 	spin_lock(&vm->arch.vgic_lock);

@@ -38,6 +38,8 @@
 #define VMCR_G1 2u
 #define VMCR_PMR(v) ((unsigned)((v) >> 24) & 0xffu)
 
+#define VGIC_V2_CPUS 8u
+
 #define GICD_CTLR_G0 1u
 #define GICD_CTLR_G1 2u
 #define GICD_CTLR_ARE 0x10u

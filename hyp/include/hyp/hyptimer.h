@@ -18,6 +18,8 @@ struct hyptimer {
 
 void hyptimer_arm(struct hyptimer *t, uint64_t deadline);
 void hyptimer_cancel(struct hyptimer *t);
+/* The same, and no callback of it is under way on return: its memory may be freed. Not from one. */
+void hyptimer_cancel_wait(struct hyptimer *t);
 /* From the timer interrupt: runs what is due, programs the next deadline. */
 void hyptimer_run(void);
 /* Programs this CPU's hardware timer for the earlier of its first soft timer and its slice end. */
