@@ -468,24 +468,6 @@ bool vgic_hw_level(struct vcpu *v, unsigned intid, bool level)
 	return physical;
 }
 
-bool vgic_hw_withdraw(struct vcpu *v, unsigned intid)
-{
-	struct vgic_irq *q = vgic_irq(v->vm, v, intid);
-	bool in_lr, gone;
-
-	spin_lock(&v->vm->arch.vgic_lock);
-	in_lr = q->place != VGIC_NOWHERE && q->place != VGIC_CANDIDATE;
-	gone = (q->flags & TM_GIC_LINE) && vgic_is_here(v) && !(q->flags & TM_GIC_ACTIVE) &&
-	       (!in_lr || (lr_read(q->place - 1u) & (LR_PENDING | LR_ACTIVE)) == LR_PENDING);
-	if (gone) {
-		(void)vgic_recall(v->vm, v, q, intid);
-		q->flags &= (uint8_t)~TM_GIC_LINE;
-		update_quietly(v->vm, v, q, intid);
-	}
-	spin_unlock(&v->vm->arch.vgic_lock);
-	return gone;
-}
-
 void vgic_hw_fired(struct vcpu *v, unsigned intid)
 {
 	struct vgic_irq *q = vgic_irq(v->vm, v, intid);
