@@ -133,6 +133,14 @@ static void test_interrupts(void)
 	tap_eq(irq_count, 0, "masked: nothing");
 	tm_irq_unmask();
 	tap_ok(wait_count(1), "unmasked: there it is");
+	tm_irq_mask();
+	tm_sleep_us(1000);
+	before = tm_timer_now();
+	tm_sleep_us(10000);
+	took = tm_ticks_to_us(tm_timer_now() - before);
+	tap_ok(took >= 9500, "masked: a stopped timer is pending no more: slept %llu us of 10000",
+	       (unsigned long long)took);
+	tm_irq_unmask();
 	before = tm_timer_now();
 	tm_sleep_us(20000);
 	took = tm_ticks_to_us(tm_timer_now() - before);

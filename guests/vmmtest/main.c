@@ -256,12 +256,14 @@ static void test_rings(uint32_t vcpus)
 	struct vmm_vm *vm = NULL;
 	unsigned lost = 0;
 	bool good = true;
+	uint64_t start;
 
 	tap_eq((uint64_t)vmm_create(&d, &vm), 0, "create the dirty guest");
 	ctl = vmm_window_map(vm, CONTROL_GPA, PAGE, TM_PROT_READ | TM_PROT_WRITE);
 	fill_control();
 	tap_eq((uint64_t)vmm_run(vm), 0, "run");
 	tap_eq((uint64_t)vmm_log_all(vm, true, (uint64_t)1 << DATA_SLOT), 0, "log on");
+	start = tm_timer_now();
 	for (uint32_t round = 1; round <= 20 && good; round++) {
 		memset(seen, 0, sizeof(seen));
 		ctl->seed = round;
@@ -273,6 +275,8 @@ static void test_rings(uint32_t vcpus)
 		lost += missing(vm, vcpus, round);
 	}
 	tap_ok(good, "20 rounds with %u vCPUs", vcpus);
+	tap_diag("%llu us a round",
+		 (unsigned long long)(tm_ticks_to_us(tm_timer_now() - start) / 20));
 	tap_eq(lost, 0, "no page of the ledger is missing in the rings");
 	tap_eq((uint64_t)vmm_slot_delete(vm, DATA_SLOT), 0, "slot delete");
 	ctl->quit = 1;

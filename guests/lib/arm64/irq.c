@@ -30,6 +30,7 @@
 #define GICC_PMR 0x04u
 #define GICC_IAR 0x0cu
 #define GICC_EOIR 0x10u
+#define GICC_HPPIR 0x18u
 
 #define PRIORITY_DEFAULT 0xa0u
 #define HANDLERS 1020u
@@ -288,6 +289,28 @@ void tm_irq_eoi(uint32_t iar)
 	} else {
 		wr32(tm_boot.gicc.gpa + GICC_EOIR, iar);
 	}
+}
+
+bool tm_irq_consume(uint32_t intid)
+{
+	uint32_t next = TM_IRQ_NONE;
+
+	if (tm_boot.gic_version == 3) {
+		uint64_t v;
+
+		__asm__ volatile("mrs %0, s3_0_c12_c12_2" : "=r"(v) : : "memory"); /* ICC_HPPIR1 */
+		next = (uint32_t)v & 0xffffffu;
+	} else if (tm_boot.gic_version == 2) {
+		next = rd32(tm_boot.gicc.gpa + GICC_HPPIR) & 0x3ffu;
+	}
+	if (next != intid) {
+		return false;
+	}
+	next = tm_irq_ack();
+	if (next != TM_IRQ_NONE) {
+		tm_irq_eoi(next);
+	}
+	return next == intid;
 }
 
 uint64_t tm_irq_taken(void)

@@ -5,6 +5,8 @@
 #include <tidemark/arm64.h>
 #include <tidemark/irq.h>
 
+#define DAIF_I 0x80u
+
 uint64_t tm_timer_now(void)
 {
 	tm_isb();
@@ -65,6 +67,11 @@ void tm_sleep_us(uint64_t us)
 	/* Masked: WFI ends on a pending interrupt all the same, and none is lost before it. */
 	tm_timer_arm(tm_us_to_ticks(us));
 	tm_wfi();
-	tm_irq_restore(daif);
 	tm_timer_stop();
+	if ((daif & DAIF_I) != 0) {
+		/* A hypervisor that has injected the timer's interrupt does not see it go, and it
+		 * would end every later WFI at once. */
+		tm_irq_consume(TM_IRQ_VTIMER);
+	}
+	tm_irq_restore(daif);
 }

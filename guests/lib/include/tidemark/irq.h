@@ -28,6 +28,8 @@ void tm_sgi_send(uint32_t cpu, uint32_t sgi);
 /* By hand, with interrupts masked: acknowledge (TM_IRQ_NONE: nothing) and finish. */
 uint32_t tm_irq_ack(void);
 void tm_irq_eoi(uint32_t iar);
+/* With interrupts masked: acknowledges and ends intid if it is the next one, without its handler. */
+bool tm_irq_consume(uint32_t intid);
 /* Interrupts taken by this CPU through the vector. */
 uint64_t tm_irq_taken(void);
 
