@@ -37,12 +37,10 @@ static const char *const prop_name[FDT_PROP_COUNT] = {
 static const char *stdout_path;
 static uint64_t seed;
 
-static uint32_t cell(const void *p)
+/* By bytes: only 4-byte alignment is promised, and not by everybody. */
+static uint32_t cell(const uint8_t *p)
 {
-	uint32_t v;
-
-	memcpy(&v, p, 4);	/* only 4-byte alignment is promised, and not by everybody */
-	return fdt32_to_cpu(v);
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
 static uint64_t cells(const uint8_t *p, unsigned n)
@@ -55,11 +53,27 @@ static uint64_t cells(const uint8_t *p, unsigned n)
 	return v;
 }
 
+/* Text of a property, or NULL when it is absent or not ended. */
+static const char *text_of(const struct fdt_node *n, enum fdt_prop_id id)
+{
+	const uint8_t *p = n->prop[id];
+
+	return p && n->len[id] && p[n->len[id] - 1] == '\0' ? (const char *)p : NULL;
+}
+
 bool fdt_is_compatible(const struct fdt_node *n, const char *what)
 {
-	return n->prop[FDT_COMPATIBLE] &&
-	       fdt_stringlist_contains((const char *)n->prop[FDT_COMPATIBLE],
-				       (int)n->len[FDT_COMPATIBLE], what);
+	const char *list = text_of(n, FDT_COMPATIBLE);
+	const char *end = list ? list + n->len[FDT_COMPATIBLE] : NULL;
+
+	/* Most nodes are something else from the first letter on. */
+	while (list && list < end) {
+		if (list[0] == what[0] && strcmp(list, what) == 0) {
+			return true;
+		}
+		list += strlen(list) + 1;
+	}
+	return false;
 }
 
 bool fdt_node_reg(const struct fdt_node *n, unsigned index, uint64_t *base, uint64_t *size)
@@ -86,14 +100,6 @@ bool fdt_node_cell(const struct fdt_node *n, enum fdt_prop_id id, unsigned index
 	}
 	*value = cell(n->prop[id] + 4 * index);
 	return true;
-}
-
-/* Text of a property, or NULL when it is absent or not ended. */
-static const char *text_of(const struct fdt_node *n, enum fdt_prop_id id)
-{
-	const uint8_t *p = n->prop[id];
-
-	return p && n->len[id] && p[n->len[id] - 1] == '\0' ? (const char *)p : NULL;
 }
 
 /* --- ranges ------------------------------------------------------------------------------------- */
@@ -254,69 +260,80 @@ static void visit(const struct fdt_node *n, const char *parent)
 	}
 }
 
-static void take_property(struct fdt_node *n, int offset)
+/* p: the property behind its tag: length, offset of its name, value. */
+static void take_property(struct fdt_node *n, const uint8_t *p)
 {
-	const struct fdt_property *p =
-		(const struct fdt_property *)((const char *)n->fdt + fdt_off_dt_struct(n->fdt) +
-					      (unsigned)offset);
-	const char *name = (const char *)n->fdt + fdt_off_dt_strings(n->fdt) + cell(&p->nameoff);
+	const char *name = (const char *)n->fdt + fdt_off_dt_strings(n->fdt) + cell(p + 4);
 
 	for (unsigned i = 0; i < FDT_PROP_COUNT; i++) {
 		if (name[0] == prop_name[i][0] && strcmp(name, prop_name[i]) == 0) {
-			n->prop[i] = (const uint8_t *)p->data;
-			n->len[i] = cell(&p->len);
+			n->prop[i] = p + 8;
+			n->len[i] = cell(p);
 			return;
 		}
 	}
 }
 
 /* A node begins: nothing is known of it but its name and its parent's cells. */
-static void begin_node(struct fdt_node *n, int offset, const unsigned (*up)[2])
+static void begin_node(struct fdt_node *n, const uint8_t *name, const unsigned (*up)[2])
 {
-	n->offset = offset;
-	n->name = (const char *)n->fdt + fdt_off_dt_struct(n->fdt) + (unsigned)offset + FDT_TAGSIZE;
-	n->address_cells = n->depth > 0 ? up[n->depth - 1][0] : 2;
-	n->size_cells = n->depth > 0 ? up[n->depth - 1][1] : 1;
+	const uint8_t *block = (const uint8_t *)n->fdt + fdt_off_dt_struct(n->fdt);
+
+	n->offset = (int)(name - FDT_TAGSIZE - block);
+	n->name = (const char *)name;
+	n->address_cells = n->depth ? up[n->depth - 1][0] : 2;
+	n->size_cells = n->depth ? up[n->depth - 1][1] : 1;
 	memset(n->prop, 0, sizeof(n->prop));
 	memset(n->len, 0, sizeof(n->len));
+}
+
+/* All properties of n have been taken: its children's cells, then what it means. */
+static void end_properties(const struct fdt_node *n, unsigned (*level_cells)[2], const char *parent)
+{
+	uint32_t value = 2;
+
+	(void)fdt_node_cell(n, FDT_ADDRESS_CELLS, 0, &value);
+	level_cells[n->depth][0] = value;
+	value = 1;
+	(void)fdt_node_cell(n, FDT_SIZE_CELLS, 0, &value);
+	level_cells[n->depth][1] = value;
+	visit(n, parent);
 }
 
 /* fdt_check_full() has been through all of it: tags, names and lengths are inside the tree. */
 static void walk(const void *fdt)
 {
+	const uint8_t *p = (const uint8_t *)fdt + fdt_off_dt_struct(fdt);
 	unsigned level_cells[DEPTH_MAX + 1][2];
 	const char *parent = "";	/* at depth 1 */
 	struct fdt_node n = {.fdt = fdt, .depth = -1};
 	bool open = false;		/* n has not been visited yet */
-	int offset = 0, next;
-	uint32_t tag, value;
+	uint32_t tag;
 
 	do {
-		tag = fdt_next_tag(fdt, offset, &next);
+		tag = cell(p);
+		p += FDT_TAGSIZE;
 		if (open && tag != FDT_PROP && tag != FDT_NOP) {
-			value = 2;
-			(void)fdt_node_cell(&n, FDT_ADDRESS_CELLS, 0, &value);
-			level_cells[n.depth][0] = value;
-			value = 1;
-			(void)fdt_node_cell(&n, FDT_SIZE_CELLS, 0, &value);
-			level_cells[n.depth][1] = value;
-			visit(&n, parent);
+			end_properties(&n, level_cells, parent);
 			open = false;
 		}
 		if (tag == FDT_BEGIN_NODE) {
 			n.depth++;
 			open = n.depth < DEPTH_MAX;
 			if (open) {
-				begin_node(&n, offset, level_cells);
+				begin_node(&n, p, level_cells);
 				parent = n.depth == 1 ? n.name : parent;
 			}
+			p += ALIGN_UP(strlen((const char *)p) + 1, (size_t)FDT_TAGSIZE);
 		} else if (tag == FDT_END_NODE) {
 			n.depth--;
-		} else if (tag == FDT_PROP && open) {
-			take_property(&n, offset);
+		} else if (tag == FDT_PROP) {
+			if (open) {
+				take_property(&n, p);
+			}
+			p += 8 + ALIGN_UP((size_t)cell(p), (size_t)FDT_TAGSIZE);
 		}
-		offset = next;
-	} while (tag != FDT_END && next >= 0);
+	} while (tag != FDT_END);
 }
 
 /*
