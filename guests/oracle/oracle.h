@@ -90,6 +90,8 @@ struct plan {
 	uint32_t pace;
 	uint32_t locality;
 	uint32_t vcpu_mask;
+	bool hot;			/* the guest stays on a few pages until it is stopped */
+	uint32_t hot_track, hot_page, hot_pages;
 	bool readonly;
 	bool sticky;			/* run a vCPU that stopped at a full ring once in vain */
 	uint32_t n_ops;

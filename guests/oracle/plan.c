@@ -105,6 +105,14 @@ void plan_round(const struct world *w, uint64_t round, struct plan *p)
 	if (tm_prng_below(&rng, 8) == 0) {
 		p->n_writes = 260 + (uint32_t)tm_prng_below(&rng, 240);
 	}
+	/* A few pages over and over: no fault of the guest's own CPU hides a translation that should
+	 * have been flushed, and each collection meets stores to what it is just arming. */
+	p->hot = tm_prng_below(&rng, 5) == 0;
+	if (p->hot) {
+		p->hot_track = (uint32_t)tm_prng_below(&rng, TRACKS);
+		p->hot_page = (uint32_t)tm_prng_below(&rng, 240);
+		p->hot_pages = 2 + (uint32_t)tm_prng_below(&rng, 12);
+	}
 	p->slot_mask = (1u << TRACKS) - 1;
 	if (tm_prng_below(&rng, 5) == 0) {
 		p->slot_mask &= ~(1u << tm_prng_below(&rng, TRACKS));
@@ -117,8 +125,11 @@ void plan_round(const struct world *w, uint64_t round, struct plan *p)
 	for (uint32_t i = 0; i < p->n_ops; i++) {
 		enum op op = draw_op(w, &rng);
 
+		if (p->hot && i < 2) {
+			op = OP_COMPARE;
+		}
 		p->op[i] = (uint8_t)op;
-		p->readonly |= op == OP_READONLY;
+		p->readonly |= op == OP_READONLY && !p->hot;
 	}
 	if (p->readonly) {
 		/* What the exit can describe: plain stores (abi.md, accesses without syndrome). */

@@ -133,7 +133,11 @@ static void tell_guest(struct world *w)
 	struct dirty_control *c = w->ctl;
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < TRACKS; i++) {
+	if (p->hot) {
+		c->slots[n++] = (struct dirty_slot){
+			w->track[p->hot_track].gpa + (uint64_t)p->hot_page * PAGE, p->hot_pages};
+	}
+	for (uint32_t i = 0; i < TRACKS && !p->hot; i++) {
 		if ((p->slot_mask >> i & 1) != 0) {
 			c->slots[n++] = (struct dirty_slot){w->track[i].gpa, w->track[i].pages};
 		}
@@ -143,7 +147,7 @@ static void tell_guest(struct world *w)
 	}
 	c->n_slots = n;
 	c->seed = p->seed;
-	c->n_writes = p->n_writes;
+	c->n_writes = p->hot ? ~(uint64_t)0 : p->n_writes;
 	c->kind_mask = p->kind_mask;
 	c->vcpu_mask = p->vcpu_mask;
 	c->wait_mode = p->wait_mode;
@@ -208,8 +212,17 @@ static void read_ledger(struct world *w, uint32_t vcpu)
 
 static void account(struct world *w)
 {
+	const struct plan *p = &w->plan;
+
 	for (uint32_t v = 0; v < w->vcpus; v++) {
 		read_ledger(w, v);
+	}
+	if (p->hot) {
+		/* As much as it liked, all over these: the ledger may have wrapped. */
+		for (uint32_t i = 0; i < p->hot_pages; i++) {
+			page_set(w, &w->track[p->hot_track], p->hot_page + i, P_EXPLAINED);
+		}
+		w->ledger_lost = false;
 	}
 	for (uint32_t g = 0; g < w->pages; g++) {
 		if ((w->flag[g] & (P_REPORTED | P_EXPLAINED)) == P_REPORTED && !w->ledger_lost) {
@@ -233,6 +246,33 @@ static bool check_readonly(struct world *w)
 	return true;
 }
 
+static uint64_t rows_written(const struct world *w)
+{
+	uint64_t n = 0;
+
+	for (uint32_t v = 0; v < w->vcpus; v++) {
+		n += __atomic_load_n(&w->ctl->pages_written[v], __ATOMIC_RELAXED);
+	}
+	return n;
+}
+
+/* Until the guest wrote some more, so that what comes now meets it at work. */
+static bool let_it_write(struct world *w, uint64_t rows)
+{
+	uint64_t until = rows_written(w) + rows;
+	uint64_t end = tm_timer_now() + tm_us_to_ticks(ROUND_LIMIT_US);
+
+	while (rows_written(w) < until && !guest_done(w)) {
+		if (!serve(w, 0)) {
+			return false;
+		}
+		if (tm_timer_now() > end) {
+			return world_fail(w, "hang", "the guest does not write");
+		}
+	}
+	return true;
+}
+
 bool run_round(struct world *w, uint64_t round)
 {
 	struct plan *p = &w->plan;
@@ -246,9 +286,18 @@ bool run_round(struct world *w, uint64_t round)
 
 		/* Each its own numbers: one operation's needs do not shift the next one's. */
 		tm_prng_seed(&own, tm_prng_next(&rng));
+		if (p->hot && p->op[i] == OP_COMPARE && !let_it_write(w, p->hot_pages * 8)) {
+			return false;
+		}
 		if (!run_op(w, (enum op)p->op[i], &own) || !serve(w, 0)) {
 			return false;
 		}
+	}
+	if (p->hot) {
+		if (!let_it_write(w, 64)) {
+			return false;
+		}
+		__atomic_store_n(&w->ctl->stop_round, round, __ATOMIC_RELEASE);
 	}
 	if (!wait_done(w) || !collect_all(w) || !compare_still(w, "content")) {
 		return false;
