@@ -3,7 +3,7 @@
 // A guest that attacks with what every guest has. Prints TAP; the program in the manager's place
 // (guests/hostilemgr) looks at the neighbours meanwhile.
 // bootargs: ops= random operations of each kind (100000); stride= pages between two of the sweep (1);
-//   seed=; end=off|spin: power off at the end, or loop in faults for ever (off).
+//   seed=; end=off|spin: power off at the end, or loop in faults for ever (off); with ops=0 at once.
 
 #include <stdio.h>
 #include <string.h>
@@ -49,6 +49,9 @@ int main(void)
 	(void)tm_irq_init();
 	for (uint32_t i = 1; i < tm_boot.cpu_count; i++) {
 		(void)tm_cpu_start(i, other_cpu, NULL);
+	}
+	if (h.budget == 0 && strcmp(end, "spin") == 0) {
+		spin_in_faults();
 	}
 	attack_calls(&h);
 	attack_instructions(&h);
