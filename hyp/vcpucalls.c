@@ -139,6 +139,15 @@ int64_t hc_vcpu_regs_set(struct hc_call *c)
 	return err;
 }
 
+/* One that is alone on its CPU may not leave it for hours: what it ran since it came counts too. */
+static uint64_t running_now(const struct vcpu *v)
+{
+	const struct pcpu *p = &pcpus[v->cpu];
+	uint64_t since = __atomic_load_n(&p->loaded_at, __ATOMIC_RELAXED), now = arch_time_now();
+
+	return __atomic_load_n(&p->current, __ATOMIC_ACQUIRE) == v && now > since ? now - since : 0;
+}
+
 int64_t hc_vcpu_stats(struct hc_call *c)
 {
 	struct tm_vcpu_stats s;
@@ -150,6 +159,7 @@ int64_t hc_vcpu_stats(struct hc_call *c)
 		return err;
 	}
 	s = v->stats;
+	s.run_ticks += running_now(v);
 	s.state = __atomic_load_n(&v->state, __ATOMIC_ACQUIRE);
 	s.reason = v->reason;
 	s.prio = v->prio;
