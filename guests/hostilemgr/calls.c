@@ -368,7 +368,7 @@ static void g_uart(struct attack *a, uint64_t x[6])
 	x[2] = TM_GPA(s);
 	x[3] = sizeof(*s);
 }
-static void g_write(struct attack *a, uint64_t x[6]) { x[0] = buf(a); x[1] = 0; }
+static void g_write(struct attack *a, uint64_t x[6]) { x[0] = buf(a); x[1] = a->edge ? 8 : 0; }
 static void g_read(struct attack *a, uint64_t x[6]) { x[0] = buf(a); x[1] = below(a, 64); }
 static void g_pvtime(struct attack *a, uint64_t x[6])
 {
@@ -441,7 +441,7 @@ const struct call_row call_rows[] = {
 	ROW(DIRTY_RATE, 3, 5, A(1), true, true, true, 2, g_rate, NULL),
 	ROW(MAP_RUN, 3, 5, 0, true, true, true, 4, g_map_run, NULL),
 	ROW(MAP_EVENTS, 3, 5, 0, false, true, true, 2, g_map_events, NULL),
-	ROW(MAP_RING, 5, 5, 0, true, true, true, 6, g_map_ring, a_map_ring),
+	ROW(MAP_RING, 5, 5, 0, true, true, true, 10, g_map_ring, a_map_ring),
 	ROW(MAP_GUEST, 5, 5, 0, true, true, true, 6, g_map_guest, NULL),
 	ROW(UNMAP, 2, 5, 0, false, true, true, 4, g_unmap, NULL),
 	ROW(TRACK_ADD, 3, 5, 0, true, true, false, 1, g_random, NULL),
