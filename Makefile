@@ -154,10 +154,11 @@ endif
 
 # Code that runs once, or that nobody waits for, is built for size (release only: a debug build keeps
 # its lines apart). The paths that the benchmark watches keep $(OPT).
-HYP_COLD := $(filter boot/%,$(hyp-objs-y)) $(patsubst %,hyp/%.o,bootvms main manager panic print log \
-	vm vmcalls vcpu vcpucalls memcalls dirtycalls memslot memslot_steps window window_calls config \
-	console owner page_alloc testcalls event hypercall_table test_hooks) \
-	$(patsubst %,arch/$(ARCH)/%.o,cpu mmu exception psci_host irq machine regs state)
+HYP_COLD := $(filter boot/% drivers/uart/%,$(hyp-objs-y)) $(patsubst %,hyp/%.o,bootvms console crash \
+	dirtycalls event log main manager memcalls memslot memslot_anon memslot_steps owner page_alloc \
+	panic print test_hooks testcalls vcpu vcpucalls vm vmcalls window windowcalls) \
+	$(patsubst %,arch/$(ARCH)/%.o,boot cpu exception idreg inject irq mmu panic psci_host \
+	smp vgic/v2 vuart) drivers/gic/gicv2.o
 ifeq ($(DEBUG),0)
 $(foreach o,$(HYP_COLD),$(eval cflags-$(o:.o=.o) += -Oz))
 endif

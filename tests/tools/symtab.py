@@ -106,7 +106,13 @@ def main():
         unique = {}
         for address, name in functions:
             unique.setdefault(address, name)
-        emit(base, sorted(unique.items()))
+        # What the compiler moved out of several functions stands in runs; one name for a run.
+        listed = []
+        for address, name in sorted(unique.items()):
+            name = "outlined" if name.startswith("OUTLINED_FUNCTION_") else name
+            if not (name == "outlined" and listed and listed[-1][1] == name):
+                listed.append((address, name))
+        emit(base, listed)
     elif sys.argv[1:2] == ["compare"] and len(sys.argv) == 4:
         first, second = read_nm(sys.argv[2]), read_nm(sys.argv[3])
         if first != second:
