@@ -33,9 +33,11 @@ struct load {
 void vcpu_configure(struct vcpu *v, const struct vm_config *cfg)
 {
 	v->prio = (uint8_t)cfg->prio;
-	v->affinity = cfg->affinity;
+	/* A CPU that did not come up runs nobody. */
+	v->affinity = cfg->affinity & sched_online() ? cfg->affinity : 0;
 	if (cfg->slice_us) {
 		v->slice_ticks = arch_time_freq() / 1000000u * cfg->slice_us;
+		v->slice_left = v->slice_ticks;
 	}
 }
 

@@ -4,6 +4,9 @@
  * robin inside it. A queue entry is a hint: whoever pops one takes v->lock and looks at the state,
  * so a vCPU that was stopped or paused meanwhile is simply dropped. State changes under v->lock.
  * No vCPU alone at its priority gets a tick: slice_end stays 0 until somebody queues behind it.
+ * An entry stands in a queue whose CPU may run it, under the vCPU's present priority: both change
+ * only under v->lock and with the vCPU on no queue (sched_set). A vCPU that is neither queued nor on
+ * a CPU, but in somebody's hands, is named by that CPU's `handling`, which keeps it from being freed.
  */
 #include <arch/cpu.h>
 #include <arch/time.h>
@@ -69,31 +72,64 @@ static struct pcpu *choose_cpu(const struct vcpu *v)
 	return best ? best : &pcpus[0];
 }
 
-void sched_enqueue_locked(struct vcpu *v)
+/*
+ * Everybody was busy when a queue was chosen. A CPU that went idle meanwhile looked at the queues
+ * before v stood in one, or sees it: we have queued and look at `current`, it has cleared `current`
+ * and looks at the queues, each with a full barrier (spin_unlock) in between.
+ */
+static void wake_idle(const struct vcpu *v, const struct pcpu *chosen)
+{
+	for (unsigned i = 0; i < pcpu_count; i++) {
+		if (&pcpus[i] != chosen && cpu_allowed(v, i) &&
+		    !__atomic_load_n(&pcpus[i].current, __ATOMIC_RELAXED)) {
+			cpu_look(&pcpus[i]);
+			return;
+		}
+	}
+}
+
+static void push(struct pcpu *c, struct vcpu *v, bool first)
+{
+	spin_lock(&c->rq_lock);
+	__atomic_store_n(&v->rq_queued, true, __ATOMIC_RELAXED);
+	v->rq_next = first ? c->head[v->prio] : NULL;
+	if (!c->tail[v->prio]) {
+		c->tail[v->prio] = v;
+		c->head[v->prio] = v;
+	} else if (first) {
+		c->head[v->prio] = v;
+	} else {
+		c->tail[v->prio]->rq_next = v;
+		c->tail[v->prio] = v;
+	}
+	c->queued++;
+	spin_unlock(&c->rq_lock);
+}
+
+static void enqueue(struct vcpu *v, bool first)
 {
 	struct pcpu *c;
 	struct vcpu *cur;
 
+	/* Also for an entry that a stop or a pause left behind: it was not stealing time. */
+	v->ready_since = arch_time_now();
 	if (__atomic_load_n(&v->rq_queued, __ATOMIC_ACQUIRE)) {
 		return;
 	}
 	c = choose_cpu(v);
-	spin_lock(&c->rq_lock);
-	__atomic_store_n(&v->rq_queued, true, __ATOMIC_RELAXED);
-	v->rq_next = NULL;
-	if (c->tail[v->prio]) {
-		c->tail[v->prio]->rq_next = v;
-	} else {
-		c->head[v->prio] = v;
-	}
-	c->tail[v->prio] = v;
-	c->queued++;
-	v->ready_since = arch_time_now();
-	spin_unlock(&c->rq_lock);
+	push(c, v, first && c == this_pcpu());
 	cur = __atomic_load_n(&c->current, __ATOMIC_RELAXED);
 	if (!cur || cur->prio >= v->prio) {
 		cpu_look(c);
 	}
+	if (cur) {
+		wake_idle(v, c);
+	}
+}
+
+void sched_enqueue_locked(struct vcpu *v)
+{
+	enqueue(v, false);
 }
 
 static void unlink_vcpu(struct pcpu *c, struct vcpu *v, struct vcpu *prev)
@@ -124,13 +160,15 @@ static struct vcpu *pop(struct pcpu *c, unsigned cpu, unsigned limit)
 		}
 		if (v) {
 			unlink_vcpu(c, v, prev);
+			/* Under the queue's lock: sched_forget() finds it queued or here. */
+			__atomic_store_n(&pcpus[cpu].handling, v, __ATOMIC_RELAXED);
 		}
 	}
 	spin_unlock(&c->rq_lock);
 	return v;
 }
 
-void sched_forget(struct vcpu *v)
+static void remove_queued(struct vcpu *v)
 {
 	for (unsigned i = 0; i < pcpu_count; i++) {
 		struct pcpu *c = &pcpus[i];
@@ -138,14 +176,50 @@ void sched_forget(struct vcpu *v)
 
 		spin_lock(&c->rq_lock);
 		for (struct vcpu *q = c->head[v->prio]; q; prev = q, q = q->rq_next) {
-			if (q != v) {
-				continue;
+			if (q == v) {
+				unlink_vcpu(c, v, prev);
+				break;
 			}
-			unlink_vcpu(c, v, prev);
-			break;
 		}
 		spin_unlock(&c->rq_lock);
 	}
+}
+
+void sched_forget(struct vcpu *v)
+{
+	remove_queued(v);
+	/* Whoever has it in hand only finds out that there is nothing to do, and waits for nobody. */
+	for (unsigned i = 0; i < pcpu_count; i++) {
+		while (__atomic_load_n(&pcpus[i].handling, __ATOMIC_ACQUIRE) == v) {
+			arch_cpu_relax();
+		}
+	}
+}
+
+void sched_set(struct vcpu *v, unsigned prio, uint64_t affinity, uint64_t slice_ticks)
+{
+	spin_lock(&v->lock);
+	/* A queue is keyed by priority and holds only what its CPU may run. */
+	remove_queued(v);
+	v->prio = (uint8_t)prio;
+	v->affinity = affinity;
+	v->slice_ticks = slice_ticks;
+	v->slice_left = MIN(v->slice_left, slice_ticks);
+	if (v->state == TM_VCPU_READY && !vm_paused(v->vm)) {
+		enqueue(v, false);
+	}
+	spin_unlock(&v->lock);
+	vcpu_request(v, VCPU_REQ_RESCHED);	/* where it runs it may have to give way */
+}
+
+uint64_t sched_online(void)
+{
+	uint64_t mask = 0;
+
+	for (unsigned i = 0; i < pcpu_count && i < 64; i++) {
+		mask |= __atomic_load_n(&pcpus[i].online, __ATOMIC_ACQUIRE) ? 1ull << i : 0;
+	}
+	return mask;
 }
 
 static struct vcpu *steal(struct pcpu *c)
@@ -179,9 +253,6 @@ void sched_publish_stop_locked(struct vcpu *v, uint32_t reason, int32_t status)
 		WRITE_ONCE(run->u.shutdown.rsvd, 0);
 	}
 	WRITE_ONCE(run->status, status);
-	if (v->overflow) {
-		__atomic_fetch_or(&run->flags, TM_RUN_OVERFLOW, __ATOMIC_RELAXED);
-	}
 	v->reason = reason;
 	v->stats.reason = reason;
 	WRITE_ONCE(run->reason, reason);
@@ -194,41 +265,79 @@ void sched_publish_stop_locked(struct vcpu *v, uint32_t reason, int32_t status)
 	__atomic_store_n(&v->state, (uint32_t)TM_VCPU_STOPPED, __ATOMIC_RELEASE);
 }
 
-/* Takes the current vCPU off this CPU and gives it its next state. */
-static void put_away(struct pcpu *c, struct vcpu *v)
+/* A stop that somebody asked for while it was on its way out. v->lock held. */
+static bool stop_due(struct vcpu *v)
 {
-	bool stopped = false, waiting = false;
+	uint32_t req = __atomic_load_n(&v->requests, __ATOMIC_RELAXED);
 
-	v->stats.run_ticks += arch_time_now() - c->loaded_at;
-	arch_vcpu_put(v);
-	__atomic_store_n(&c->current, NULL, __ATOMIC_RELEASE);
-	c->slice_end = 0;
-	spin_lock(&v->lock);
-	if (v->stop_pending) {
+	/* The manager that would have made room died meanwhile: STOP behaves as SPILL. */
+	if (v->stop_pending && v->reason == TM_EXIT_DIRTY_RING_FULL &&
+	    !dirty_log_stops_at_full(v->vm)) {
+		v->stop_pending = false;
+	}
+	if (!v->stop_pending && (req & (VCPU_REQ_STOP | VCPU_REQ_SHUTDOWN))) {
+		v->reason = req & VCPU_REQ_SHUTDOWN ? TM_EXIT_SHUTDOWN : TM_EXIT_KICKED;
+		v->stop_status = 0;
+		v->stop_pending = true;
+	}
+	return v->stop_pending;
+}
+
+/* Its next state, after which any CPU may have it. v->lock held. */
+static void settle(struct vcpu *v)
+{
+	bool first = v->slice_left != 0;
+
+	if (stop_due(v)) {
 		sched_publish_stop_locked(v, v->reason, v->stop_status);
-		stopped = true;
 	} else if (!v->powered_on) {
 		v->state = TM_VCPU_OFF;
 	} else if (v->wait_pending) {
 		v->state = TM_VCPU_WAITING;
-		waiting = true;
 	} else {
 		v->state = TM_VCPU_READY;
 	}
 	v->wait_pending = false;
+	/* Who has to give way to a higher priority goes on where it was; a slice that is used up,
+	 * or that its owner did not want, is followed by a whole one, after everybody else's. */
+	if (!first || v->state != TM_VCPU_READY) {
+		v->slice_left = v->slice_ticks;
+	}
 	__atomic_store_n(&v->on_cpu, false, __ATOMIC_RELEASE);
 	if (v->state == TM_VCPU_READY && !vm_paused(v->vm)) {
-		sched_enqueue_locked(v);
+		enqueue(v, first);
 	}
+}
+
+/* Takes the current vCPU off this CPU and gives it its next state. */
+static void put_away(struct pcpu *c, struct vcpu *v)
+{
+	uint64_t now = arch_time_now();
+	bool is_manager = v->vm->is_manager;
+	uint32_t state;
+
+	v->stats.run_ticks += now - c->loaded_at;
+	if (c->slice_end) {
+		v->slice_left = c->slice_end > now ? c->slice_end - now : 0;
+	}
+	c->slice_end = 0;
+	arch_vcpu_put(v);
+	/* Once it is STOPPED its VM may be destroyed, but not before we let go of it. */
+	__atomic_store_n(&c->handling, v, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->current, NULL, __ATOMIC_RELEASE);
+	spin_lock(&v->lock);
+	settle(v);
+	state = v->state;
 	spin_unlock(&v->lock);
-	if (stopped && v->vm->is_manager) {
-		manager_reap();
-	} else if (stopped) {
+	if (state == TM_VCPU_STOPPED && !is_manager) {
 		event_set(v);
-	}
-	/* An interrupt that came between the wait and WAITING must not be slept through. */
-	if (waiting && arch_vcpu_irq_pending(v)) {
+	} else if (state == TM_VCPU_WAITING && arch_vcpu_irq_pending(v)) {
+		/* An interrupt that came between the wait and WAITING must not be slept through. */
 		vcpu_irq_kick(v);
+	}
+	__atomic_store_n(&c->handling, NULL, __ATOMIC_RELEASE);
+	if (state == TM_VCPU_STOPPED && is_manager) {
+		manager_reap();
 	}
 }
 
@@ -254,12 +363,17 @@ static bool take(struct pcpu *c, struct vcpu *v)
 
 	spin_lock(&v->lock);
 	ok = v->state == TM_VCPU_READY && v->powered_on && !vm_paused(v->vm);
-	if (ok) {
+	if (ok && !cpu_allowed(v, c->id)) {
+		enqueue(v, false);	/* its affinity changed on the way here */
+		ok = false;
+	} else if (ok) {
 		v->state = TM_VCPU_RUNNING;
 		v->cpu = (uint16_t)c->id;
 		v->on_cpu = true;
 	}
 	spin_unlock(&v->lock);
+	/* From here on on_cpu keeps it alive. */
+	__atomic_store_n(&c->handling, NULL, __ATOMIC_RELEASE);
 	if (!ok) {
 		return false;
 	}
@@ -274,12 +388,12 @@ static bool take(struct pcpu *c, struct vcpu *v)
 /* Requests of the vCPU that is loaded here. False: it has to leave the CPU. */
 static bool serve_requests(struct vcpu *v)
 {
-	uint32_t req = __atomic_exchange_n(&v->requests, 0, __ATOMIC_ACQ_REL);
-	uint32_t blocked;
+	uint32_t req, blocked;
 
 	if (v->stop_pending) {
 		return false;
 	}
+	req = __atomic_exchange_n(&v->requests, 0, __ATOMIC_ACQ_REL);
 	if (req & VCPU_REQ_SHUTDOWN) {
 		vcpu_stop(v, TM_EXIT_SHUTDOWN, 0);
 		return false;
@@ -305,7 +419,7 @@ static bool serve_requests(struct vcpu *v)
 /* May the loaded vCPU go on? Starts its slice when somebody of its priority waits behind it. */
 static bool keeps_cpu(struct pcpu *c, const struct vcpu *v)
 {
-	if (queue_wants(c, v->prio)) {
+	if (queue_wants(c, v->prio) || !cpu_allowed(v, c->id)) {
 		return false;
 	}
 	if (!queue_wants(c, v->prio + 1u)) {
@@ -316,7 +430,7 @@ static bool keeps_cpu(struct pcpu *c, const struct vcpu *v)
 		return true;
 	}
 	if (!c->slice_end) {
-		c->slice_end = arch_time_now() + v->slice_ticks;
+		c->slice_end = arch_time_now() + MAX(v->slice_left, 1u);
 		hyptimer_program();
 		return true;
 	}
@@ -351,6 +465,17 @@ struct vcpu *sched_switch(void)
 			arch_cpu_idle();
 			c->idle_ticks += arch_time_now() - t;
 		}
+	}
+}
+
+void sched_give_way(void)
+{
+	struct pcpu *c = this_pcpu();
+
+	/* Only to its own priority: a better one does not wait, a worse one gets nothing this way. */
+	if (queue_wants(c, c->current->prio + 1u)) {
+		c->slice_end = 1;	/* over */
+		__atomic_store_n(&c->resched, 1, __ATOMIC_RELAXED);
 	}
 }
 

@@ -42,8 +42,28 @@ int64_t hc_force_backend(struct hc_call *c)
 	return c->arg[1] == TM_BACKEND_WP ? 0 : -TM_EOPNOTSUPP;
 }
 
+/* C-104: (TM_INJECT_PAUSE_COUNT, vm, count) presets the pause counter of a paused VM. */
+static int64_t preset_pauses(struct hc_call *c)
+{
+	struct vm *vm = vm_get(c->arg[1]);
+	int err;
+
+	if (!vm) {
+		return -TM_ENOENT;
+	}
+	err = vm->is_manager ? -TM_EACCES : vm_pause_preset(vm, c->arg[2]);
+	vm_put(vm);
+	return err;
+}
+
 int64_t hc_fault_inject(struct hc_call *c)
 {
+	if (c->arg[0] == TM_INJECT_PAUSE_COUNT) {
+		return preset_pauses(c);
+	}
+	if (c->arg[0] > UINT32_MAX) {
+		return -TM_EINVAL;
+	}
 	return inject_configure((uint32_t)c->arg[0], c->arg[1]);
 }
 

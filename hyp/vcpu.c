@@ -31,115 +31,150 @@ static uint64_t vcpu_pages(void)
 	return ALIGN_UP(sizeof(struct vcpu), PAGE_SIZE) / PAGE_SIZE;
 }
 
-static void vcpu_defaults(struct vcpu *v, struct vm *vm, unsigned id)
+/*
+ * Power-on state, of a new one and of one that was destroyed and comes back alike. Identity, lock,
+ * run page and ring stay what they are: a call that found the vCPU before it was destroyed may still
+ * hold it. v->created is false meanwhile, so it can neither run nor be destroyed.
+ */
+static void vcpu_defaults(struct vcpu *v)
 {
-	spin_init(&v->lock, LOCK_VCPU);
-	v->vm = vm;
-	v->id = (uint16_t)id;
+	struct vm *vm = v->vm;
+
+	spin_lock(&v->lock);
+	v->requests = 0;
 	v->state = TM_VCPU_STOPPED;
-	v->powered_on = id == 0;
-	v->created = true;
+	v->stop_pending = v->wait_pending = false;
+	v->powered_on = v->id == 0;
+	v->exit_seq = 0;
+	v->reason = TM_EXIT_NONE;
+	v->mmio_pending = false;
 	v->quota = ~0ull;
+	v->ring_full_sticky = false;
+	v->overflow = false;
 	v->prio = vm->is_manager ? PRIO_MANAGER : PRIO_GUEST;
-	v->cpu = (uint16_t)((vm->handle + id) % pcpu_count);
+	v->cpu = (uint16_t)((vm->handle + v->id) % pcpu_count);
+	v->affinity = 0;
 	v->slice_ticks = arch_time_freq() / 1000000u * DEFAULT_SLICE_US;
+	v->slice_left = v->slice_ticks;
+	v->pv_stolen = v->pv_shown = 0;
+	memset(&v->stats, 0, sizeof(v->stats));
+	memset(v->run, 0, sizeof(*v->run));
 	v->run->abi = TM_VERSION_MAJOR << 16 | TM_VERSION_MINOR;
+	spin_unlock(&v->lock);
 }
 
-/* The pages of a vCPU that was destroyed are taken up again: the manager may still map them. */
-static struct vcpu *revive(struct vm *vm, unsigned id)
+/* The ring of one that comes back: what is pending in it is recorded elsewhere, then it is empty. */
+static void ring_renew(struct vcpu *v)
 {
-	struct vcpu *v;
+	struct dirty_ring ring;
 
-	spin_lock(&vm->lock);
-	v = vm->vcpu_dead[id];
-	vm->vcpu_dead[id] = NULL;
-	spin_unlock(&vm->lock);
-	if (v) {
-		struct tm_run_page *run = v->run;
-		uint64_t ring_pages = v->ring_pages;
-		struct dirty_ring ring;
-
-		dirty_log_ring_detach(vm, v, &ring);
-		memset(v, 0, sizeof(*v));
-		memset(run, 0, sizeof(*run));
-		v->run = run;
-		v->ring_pages = ring_pages;
-		if (ring.entries) {
-			memset(ring.entries, 0, ring.size * sizeof(*ring.entries));
-			dirty_ring_init(&v->ring, ring.entries, ring.size, 0);
-		}
+	dirty_log_ring_detach(v->vm, v, &ring);
+	if (ring.entries) {
+		memset(ring.entries, 0, ring.size * sizeof(*ring.entries));
+		dirty_ring_init(&v->ring, ring.entries, ring.size, 0);
 	}
-	return v;
 }
 
 static struct vcpu *vcpu_alloc(struct vm *vm, unsigned id)
 {
-	struct vcpu *v = revive(vm, id);
+	struct vcpu *v = page_alloc_contig(vcpu_pages());
 
 	if (!v) {
-		v = page_alloc_contig(vcpu_pages());
-		if (!v) {
-			return NULL;
-		}
-		v->run = page_alloc();
-		if (!v->run) {
-			page_free_contig(v, vcpu_pages());
-			return NULL;
-		}
+		return NULL;
 	}
-	vcpu_defaults(v, vm, id);
+	spin_init(&v->lock, LOCK_VCPU);
+	v->vm = vm;
+	v->id = (uint16_t)id;
+	v->run = page_alloc();
+	if (!v->run) {
+		page_free_contig(v, vcpu_pages());
+		return NULL;
+	}
 	return v;
 }
 
-static int publish(struct vm *vm, struct vcpu *v)
+/* R-3: from here on the VM has this vCPU for whoever asks whether it has any; and nobody else
+ * creates or destroys one of this number. *dead: one that was destroyed, to be used again. */
+static int reserve(struct vm *vm, unsigned id, struct vcpu **dead)
 {
 	int err = 0;
 
 	spin_lock(&vm->lock);
-	if (vm->vcpu[v->id]) {
+	if (vm->vcpu[id] || (vm->vcpu_busy >> id & 1)) {
 		err = -TM_EEXIST;
 	} else {
+		vm->vcpu_busy |= 1ull << id;
 		vm->vcpus_count++;
-		__atomic_store_n(&vm->vcpu[v->id], v, __ATOMIC_RELEASE);
+		*dead = vm->vcpu_dead[id];
+		vm->vcpu_dead[id] = NULL;	/* no RESET looks at its ring now */
 	}
 	spin_unlock(&vm->lock);
 	return err;
 }
 
+/* v: the finished one, or NULL, and then `dead` stays dead. */
+static void settle_reservation(struct vm *vm, unsigned id, struct vcpu *v, struct vcpu *dead)
+{
+	if (v) {
+		spin_lock(&v->lock);
+		v->created = true;
+		spin_unlock(&v->lock);
+	}
+	spin_lock(&vm->lock);
+	vm->vcpu_busy &= ~(1ull << id);
+	if (v) {
+		__atomic_store_n(&vm->vcpu[id], v, __ATOMIC_RELEASE);
+	} else {
+		vm->vcpu_dead[id] = dead;
+		vm->vcpus_count--;
+	}
+	spin_unlock(&vm->lock);
+}
+
+static int build(struct vcpu *v)
+{
+	int err;
+
+	vcpu_defaults(v);
+	err = v->ring.entries ? 0 : dirty_log_ring_alloc(v);
+	if (!err) {
+		memset(&v->arch, 0, sizeof(v->arch));
+		err = arch_vcpu_init(v);
+	}
+	if (!err) {
+		arch_vcpu_reset(v, 0, 0);
+	}
+	return err;
+}
+
 int vcpu_create(struct vm *vm, unsigned id)
 {
-	struct vcpu *v;
+	struct vcpu *dead, *v;
 	int err;
 
 	if (id >= vm->vcpus_max || id >= TM_MAX_VCPUS) {
 		return -TM_EINVAL;
 	}
-	if (__atomic_load_n(&vm->vcpu[id], __ATOMIC_ACQUIRE)) {
-		return -TM_EEXIST;
-	}
-	err = dirty_log_vcpu_create_check(vm);
+	err = reserve(vm, id, &dead);
 	if (err) {
 		return err;
 	}
-	v = vcpu_alloc(vm, id);
-	if (!v) {
-		return -TM_ENOMEM;
-	}
-	err = v->ring.entries ? 0 : dirty_log_ring_alloc(v);
-	if (!err) {
-		err = arch_vcpu_init(v);
+	err = dirty_log_vcpu_create_check(vm);
+	/* The manager may still map run page and ring of the one that was destroyed. */
+	v = err ? NULL : dead ? dead : vcpu_alloc(vm, id);
+	if (!err && !v) {
+		err = -TM_ENOMEM;
 	}
 	if (!err) {
-		arch_vcpu_reset(v, 0, 0);
-		err = publish(vm, v);
-		if (err) {
-			arch_vcpu_destroy(v);
+		if (dead) {
+			ring_renew(dead);
 		}
+		err = build(v);
 	}
-	if (err) {
+	if (err && v && !dead) {
 		vcpu_free(v);
 	}
+	settle_reservation(vm, id, err ? NULL : v, dead);
 	return err;
 }
 
@@ -254,7 +289,7 @@ static void poke_locked(struct vcpu *v)
 
 void vcpu_request(struct vcpu *v, uint32_t bits)
 {
-	bool stopped = false;
+	bool is_manager = v->vm->is_manager, stopped = false;
 	uint32_t state;
 
 	spin_lock(&v->lock);
@@ -269,7 +304,7 @@ void vcpu_request(struct vcpu *v, uint32_t bits)
 		stopped = true;
 	}
 	spin_unlock(&v->lock);
-	if (stopped) {
+	if (stopped && !is_manager) {
 		event_set(v);
 	}
 }
@@ -311,9 +346,11 @@ int vcpu_run(struct vcpu *v)
 	bool kicked = false;
 
 	spin_lock(&v->lock);
-	if (v->state != TM_VCPU_STOPPED || v->on_cpu) {
+	if (!v->created || v->state != TM_VCPU_STOPPED) {
+		int err = v->created ? -TM_EALREADY : -TM_ENOENT;
+
 		spin_unlock(&v->lock);
-		return -TM_EALREADY;
+		return err;
 	}
 	WRITE_ONCE(run->reason, TM_EXIT_NONE);
 	WRITE_ONCE(run->status, 0);
@@ -342,13 +379,47 @@ int vcpu_run(struct vcpu *v)
 	return 0;
 }
 
+void vcpu_run_orphan(struct vcpu *v)
+{
+	spin_lock(&v->lock);
+	if (v->created && v->state == TM_VCPU_STOPPED && v->reason == TM_EXIT_DIRTY_RING_FULL) {
+		WRITE_ONCE(v->run->reason, TM_EXIT_NONE);
+		v->reason = TM_EXIT_NONE;
+		v->stats.reason = TM_EXIT_NONE;
+		v->state = v->powered_on ? TM_VCPU_READY : TM_VCPU_OFF;
+		if (v->powered_on) {
+			sched_enqueue_locked(v);
+		}
+	}
+	spin_unlock(&v->lock);
+}
+
+/* After powered_on was written from outside: a vCPU that is not stopped follows it. */
+void vcpu_power_changed_locked(struct vcpu *v)
+{
+	if (v->powered_on && v->state == TM_VCPU_OFF) {
+		v->state = TM_VCPU_READY;
+		sched_enqueue_locked(v);
+	} else if (!v->powered_on && (v->state == TM_VCPU_READY || v->state == TM_VCPU_WAITING)) {
+		v->state = TM_VCPU_OFF;
+	}
+}
+
 int vcpu_power_on(struct vcpu *v, uint64_t entry, uint64_t arg)
 {
 	int err = 0;
 
+	/* It says OFF, but its CPU is still putting it away, which waits for nobody. */
 	spin_lock(&v->lock);
+	while (!v->powered_on && v->on_cpu && v != vcpu_current()) {
+		spin_unlock(&v->lock);
+		arch_cpu_relax();
+		spin_lock(&v->lock);
+	}
 	if (v->powered_on || v->on_cpu) {
 		err = -TM_EALREADY;
+	} else if (!v->created) {
+		err = -TM_ENOENT;
 	} else {
 		arch_vcpu_reset(v, entry, arg);
 		v->powered_on = true;

@@ -13,27 +13,24 @@
 static int get_vcpu(struct hc_call *c, struct vm **vm, struct vcpu **v)
 {
 	uint64_t id = c->arg[1];
+	int err;
 
 	*vm = vm_get(c->arg[0]);
 	if (!*vm) {
 		return -TM_ENOENT;
 	}
 	*v = NULL;
-	if ((*vm)->state == TM_VM_STATE_DEAD) {
-		vm_put(*vm);
-		return -TM_EIO;
-	}
 	if (id < TM_MAX_VCPUS) {
 		*v = __atomic_load_n(&(*vm)->vcpu[index_nospec(id, TM_MAX_VCPUS)],
 				     __ATOMIC_ACQUIRE);
 	}
-	if (!*v || (*vm)->is_manager) {
-		int err = !*v ? -TM_ENOENT : -TM_EACCES;
-
+	err = (*vm)->is_manager ? -TM_EACCES :
+	      __atomic_load_n(&(*vm)->state, __ATOMIC_ACQUIRE) == TM_VM_STATE_DEAD ? -TM_EIO :
+	      !*v ? -TM_ENOENT : 0;
+	if (err) {
 		vm_put(*vm);
-		return err;
 	}
-	return 0;
+	return err;
 }
 
 int64_t hc_vcpu_create(struct hc_call *c)
@@ -130,7 +127,11 @@ int64_t hc_vcpu_regs_set(struct hc_call *c)
 		}
 		if (!err) {
 			spin_lock(&v->lock);
-			err = v->on_cpu ? -TM_EBUSY : arch_vcpu_regs_set(v, regs);
+			err = v->on_cpu || v->mmio_pending ? -TM_EBUSY :
+			      arch_vcpu_regs_set(v, regs);
+			if (!err) {
+				vcpu_power_changed_locked(v);
+			}
 			spin_unlock(&v->lock);
 		}
 		vm_put(vm);
@@ -176,7 +177,6 @@ int64_t hc_vcpu_stats(struct hc_call *c)
 int64_t hc_vcpu_sched_set(struct hc_call *c)
 {
 	uint64_t prio = c->arg[2], affinity = c->arg[3], slice_us = c->arg[4];
-	uint64_t online = pcpu_count >= 64 ? ~0ull : (1ull << pcpu_count) - 1;
 	struct vm *vm;
 	struct vcpu *v;
 	int err = get_vcpu(c, &vm, &v);
@@ -185,20 +185,11 @@ int64_t hc_vcpu_sched_set(struct hc_call *c)
 		return err;
 	}
 	/* Priority 0 stays free for what must run before the manager. */
-	if (prio == 0 || prio >= SCHED_PRIOS || (affinity && !(affinity & online)) ||
+	if (prio == 0 || prio >= SCHED_PRIOS || (affinity && !(affinity & sched_online())) ||
 	    slice_us < 100 || slice_us > 1000000) {
 		err = -TM_EINVAL;
 	} else {
-		spin_lock(&v->lock);
-		v->affinity = affinity;
-		v->slice_ticks = arch_time_freq() / 1000000u * slice_us;
-		/* A queue is keyed by priority: it changes only while the vCPU is on none. */
-		if (v->prio != prio && __atomic_load_n(&v->rq_queued, __ATOMIC_ACQUIRE)) {
-			err = -TM_EAGAIN;
-		} else {
-			v->prio = (uint8_t)prio;
-		}
-		spin_unlock(&v->lock);
+		sched_set(v, (unsigned)prio, affinity, arch_time_freq() / 1000000u * slice_us);
 	}
 	vm_put(vm);
 	return err;

@@ -138,7 +138,17 @@ static int table_insert(struct vm *vm)
 	return err;
 }
 
-int vm_alloc(const struct tm_vm_desc *d, hpa_t pool, uint64_t pool_pages, struct vm **out)
+static void vm_unbuild(struct vm *vm)
+{
+	spin_lock(&table_lock);
+	table[vm->handle] = NULL;
+	spin_unlock(&table_lock);
+	page_free_contig(vm, vm_struct_pages());
+}
+
+/* In the table, with a handle, and found by nobody: DYING to those who look for a VM, busy to those
+ * who look for one to destroy. */
+static int vm_build(const struct tm_vm_desc *d, hpa_t pool, uint64_t pool_pages, struct vm **out)
 {
 	struct vm *vm = page_alloc_contig(vm_struct_pages());
 	int err;
@@ -157,7 +167,8 @@ int vm_alloc(const struct tm_vm_desc *d, hpa_t pool, uint64_t pool_pages, struct
 	memcpy(vm->uuid, d->uuid, sizeof(vm->uuid));
 	vm->mmio_window_count = d->mmio_count;
 	memcpy(vm->mmio_window, d->mmio, sizeof(vm->mmio_window));
-	vm->state = TM_VM_STATE_DYING;	/* invisible until it is whole */
+	vm->state = TM_VM_STATE_DYING;
+	vm->destroying = true;
 	vm->refs = 1;
 	err = table_insert(vm);
 	if (err) {
@@ -178,15 +189,29 @@ int vm_alloc(const struct tm_vm_desc *d, hpa_t pool, uint64_t pool_pages, struct
 		}
 	}
 	if (err) {
-		spin_lock(&table_lock);
-		table[vm->handle] = NULL;
-		spin_unlock(&table_lock);
-		page_free_contig(vm, vm_struct_pages());
+		vm_unbuild(vm);
 		return err;
 	}
-	__atomic_store_n(&vm->state, (uint32_t)TM_VM_STATE_ALIVE, __ATOMIC_RELEASE);
 	*out = vm;
 	return 0;
+}
+
+static void vm_publish(struct vm *vm)
+{
+	spin_lock(&table_lock);
+	__atomic_store_n(&vm->state, (uint32_t)TM_VM_STATE_ALIVE, __ATOMIC_RELEASE);
+	vm->destroying = false;
+	spin_unlock(&table_lock);
+}
+
+int vm_alloc(const struct tm_vm_desc *d, hpa_t pool, uint64_t pool_pages, struct vm **out)
+{
+	int err = vm_build(d, pool, pool_pages, out);
+
+	if (!err) {
+		vm_publish(*out);
+	}
+	return err;
 }
 
 static bool name_ok(const char *name)
@@ -260,11 +285,13 @@ int vm_create(const struct tm_vm_desc *d, struct vm **out)
 		(void)!owner_change(base, pages, limbo, manager);
 		return err;
 	}
-	err = vm_alloc(d, base, pages, out);
+	err = vm_build(d, base, pages, out);
 	if (!err) {
-		err = owner_change(base, pages, limbo,
-				   owner_of(OWNER_VM_POOL, (*out)->handle));
-		return err;
+		/* Ours since above, so this cannot fail. Nobody finds the VM before it is done. */
+		(void)!owner_change(base, pages, limbo, owner_of(OWNER_VM_POOL, (*out)->handle));
+		(*out)->refs++;
+		vm_publish(*out);
+		return 0;
 	}
 	if (owner_change(base, pages, limbo, manager) || manager_map_ram(base, pages)) {
 		log_err("vm create: %llu pages of a failed pool stay unmapped",
@@ -275,12 +302,13 @@ int vm_create(const struct tm_vm_desc *d, struct vm **out)
 
 void vm_kill(struct vm *vm, const char *why)
 {
-	spin_lock(&vm->lock);
-	if (vm->state == TM_VM_STATE_ALIVE) {
-		vm->state = TM_VM_STATE_DEAD;
+	uint32_t alive = TM_VM_STATE_ALIVE;
+
+	/* Never from DYING: a VM that is being taken down stays unfindable. */
+	if (__atomic_compare_exchange_n(&vm->state, &alive, (uint32_t)TM_VM_STATE_DEAD, false,
+					__ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
 		log_err("vm %s: killed: %s", vm->name, why);
 	}
-	spin_unlock(&vm->lock);
 	for (unsigned i = 0; i < vm->vcpus_max; i++) {
 		struct vcpu *v = __atomic_load_n(&vm->vcpu[i], __ATOMIC_ACQUIRE);
 
@@ -364,6 +392,37 @@ int vm_resume(struct vm *vm)
 	return 0;
 }
 
+void vm_unpause(struct vm *vm)
+{
+	bool was_paused;
+
+	spin_lock(&vm->lock);
+	was_paused = vm->pause_count != 0;
+	__atomic_store_n(&vm->pause_count, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&vm->quiesce_count, 0, __ATOMIC_SEQ_CST);
+	spin_unlock(&vm->lock);
+	if (was_paused) {
+		sched_requeue_vm(vm);
+	}
+}
+
+int vm_pause_preset(struct vm *vm, uint64_t count)
+{
+	int err = 0;
+
+	if (count == 0 || count > UINT32_MAX) {
+		return -TM_EINVAL;
+	}
+	spin_lock(&vm->lock);
+	if (vm->pause_count == 0) {
+		err = -TM_EBUSY;	/* its vCPUs run */
+	} else {
+		__atomic_store_n(&vm->pause_count, (uint32_t)count, __ATOMIC_SEQ_CST);
+	}
+	spin_unlock(&vm->lock);
+	return err;
+}
+
 /*
  * With the write-protect back end a vCPU hides nothing: its record is published, under the stage-2
  * lock, before the store can retire. So there is no vCPU to wait for, only the hypervisor's own
@@ -379,25 +438,39 @@ void vm_sync(struct vm *vm)
 
 int vm_vcpu_destroy(struct vm *vm, struct vcpu *v)
 {
-	if (__atomic_load_n(&v->state, __ATOMIC_ACQUIRE) != TM_VCPU_STOPPED || v->on_cpu) {
-		return -TM_EBUSY;
-	}
-	spin_lock(&vm->lock);
-	if (vm->vcpu[v->id] == v) {
-		vm->vcpu[v->id] = NULL;
-		vm->vcpu_dead[v->id] = v;
-		vm->vcpus_count--;
+	int err = 0;
+
+	spin_lock(&v->lock);
+	if (!v->created) {
+		err = -TM_ENOENT;
+	} else if (v->state != TM_VCPU_STOPPED) {
+		err = -TM_EBUSY;
+	} else {
+		v->created = false;	/* nobody runs it from here on, nobody else destroys it */
 		v->powered_on = false;
 	}
+	spin_unlock(&v->lock);
+	if (err) {
+		return err;
+	}
+	spin_lock(&vm->lock);
+	vm->vcpu_busy |= 1ull << v->id;
+	__atomic_store_n(&vm->vcpu[v->id], NULL, __ATOMIC_RELEASE);
+	vm->vcpu_dead[v->id] = v;
 	spin_unlock(&vm->lock);
 	sched_forget(v);
 	arch_vcpu_destroy(v);
+	spin_lock(&vm->lock);
+	vm->vcpu_busy &= ~(1ull << v->id);
+	vm->vcpus_count--;
+	spin_unlock(&vm->lock);
 	return 0;
 }
 
 static void destroy_vcpus(struct vm *vm)
 {
-	__atomic_fetch_add(&vm->pause_count, 1, __ATOMIC_SEQ_CST);
+	/* Not one more: it may stand at its limit already. Nobody resumes a VM that is dying. */
+	__atomic_store_n(&vm->pause_count, UINT32_MAX, __ATOMIC_SEQ_CST);
 	wait_all_put(vm);
 	for (unsigned i = 0; i < vm->vcpus_max; i++) {
 		struct vcpu *v = vm->vcpu[i];
@@ -420,16 +493,15 @@ static int destroy_pool_step(struct vm *vm)
 	uint64_t left = vm->pool.pages - vm->destroy_cursor;
 	uint64_t n = MIN(left, SCRUB_PAGES_PER_CALL);
 	hpa_t at = hpa_add(vm->pool.base, vm->destroy_cursor * PAGE_SIZE);
+	int err;
 
 	for (uint64_t i = 0; i < n; i++) {
 		arch_zero_page(phys_to_virt(hpa_add(at, i * PAGE_SIZE)));
 	}
 	arch_clean_to_poc(phys_to_virt(at), n * PAGE_SIZE);
-	if (owner_change(at, n, owner_of(OWNER_VM_POOL, vm->handle),
-			 owner_of(OWNER_MANAGER, MANAGER_HANDLE)) ||
-	    manager_map_ram(at, n)) {
-		log_err("vm %s: %llu pool pages could not be returned", vm->name,
-			(unsigned long long)n);
+	err = manager_return(at, n, owner_of(OWNER_VM_POOL, vm->handle));
+	if (err) {
+		return err;	/* no page for a table of the manager's map: later, from here */
 	}
 	vm->destroy_cursor += n;
 	return vm->destroy_cursor == vm->pool.pages ? 0 : TM_CONTINUE;
@@ -457,6 +529,9 @@ static int destroy_one_step(struct vm *vm)
 	case DESTROY_DONE:
 		return 0;
 	}
+	if (err < 0) {
+		return err;
+	}
 	if (err == 0) {
 		vm->destroy_step++;
 	}
@@ -468,7 +543,7 @@ static struct vm *get_for_destroy(uint64_t handle)
 {
 	struct vm *vm = NULL;
 
-	if (handle == MANAGER_HANDLE || handle >= TM_MAX_VMS) {
+	if (handle >= TM_MAX_VMS) {
 		return NULL;
 	}
 	handle = index_nospec(handle, TM_MAX_VMS);
@@ -479,7 +554,7 @@ static struct vm *get_for_destroy(uint64_t handle)
 	}
 	if (vm) {
 		vm->destroying = true;
-		vm->state = TM_VM_STATE_DYING;
+		__atomic_store_n(&vm->state, (uint32_t)TM_VM_STATE_DYING, __ATOMIC_SEQ_CST);
 	}
 	spin_unlock(&table_lock);
 	return vm;
@@ -487,9 +562,12 @@ static struct vm *get_for_destroy(uint64_t handle)
 
 int vm_destroy(uint64_t handle)
 {
-	struct vm *vm = get_for_destroy(handle);
+	struct vm *vm = handle == MANAGER_HANDLE ? NULL : get_for_destroy(handle);
 	int err = TM_CONTINUE;
 
+	if (handle == MANAGER_HANDLE) {
+		return -TM_EACCES;
+	}
 	if (!vm) {
 		return -TM_ENOENT;
 	}
@@ -504,6 +582,26 @@ int vm_destroy(uint64_t handle)
 		vm_put(vm);	/* the table's own reference */
 	}
 	return err;
+}
+
+static bool is_dying(unsigned h)
+{
+	bool dying;
+
+	spin_lock(&table_lock);
+	dying = table[h] && table[h]->state == TM_VM_STATE_DYING && !table[h]->destroying;
+	spin_unlock(&table_lock);
+	return dying;
+}
+
+void vm_destroy_dying(void)
+{
+	for (unsigned h = MANAGER_HANDLE + 1; h < TM_MAX_VMS; h++) {
+		/* Its rings and run pages are unmapped, and no call holds it: this ends. */
+		while (is_dying(h) && vm_destroy(h) == TM_CONTINUE) {
+			arch_cpu_relax();
+		}
+	}
 }
 
 void vm_info(struct vm *vm, struct tm_vm_info *out)

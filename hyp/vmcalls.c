@@ -167,6 +167,7 @@ int64_t hc_vm_create(struct hc_call *c)
 		return err;
 	}
 	c->res[0] = vm->handle;
+	vm_put(vm);
 	return 0;
 }
 
@@ -415,13 +416,8 @@ int64_t hc_console_read(struct hc_call *c)
 
 int64_t hc_yield(struct hc_call *c)
 {
-	struct pcpu *p = this_pcpu();
-
 	(void)c;
-	if (p->slice_end) {
-		p->slice_end = 1;	/* over: whoever waits at this priority is next */
-		__atomic_store_n(&p->resched, 1, __ATOMIC_RELAXED);
-	}
+	sched_give_way();
 	return 0;
 }
 

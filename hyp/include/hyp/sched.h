@@ -33,6 +33,7 @@ struct pcpu {
 	uint64_t tlb_flushes;
 	uint64_t lock_depth;		/* debug: bitmap of held ranks is in lock.c */
 	void *arch;
+	struct vcpu *handling;		/* neither queued nor on a CPU, but in this one's hands */
 };
 
 extern struct pcpu pcpus[];
@@ -42,8 +43,15 @@ struct pcpu *this_pcpu(void);
 void sched_init_cpu(struct pcpu *c);
 /* Puts a READY vCPU on the queue of a CPU of its affinity and makes that CPU look. v->lock held. */
 void sched_enqueue_locked(struct vcpu *v);
-/* Takes it off whatever queue still names it; it is STOPPED, so nobody queues it again. */
+/* Takes it off whatever queue still names it and waits until no CPU has it in hand; it is STOPPED
+ * for good, so nobody queues it again. No lock held. */
 void sched_forget(struct vcpu *v);
+/* VCPU_SCHED_SET, checked by the caller: takes effect at once, queued or running. */
+void sched_set(struct vcpu *v, unsigned prio, uint64_t affinity, uint64_t slice_ticks);
+/* CPUs that are up, bit by number. */
+uint64_t sched_online(void);
+/* YIELD of the current vCPU: whoever waits at its priority is next. */
+void sched_give_way(void);
 /* After VM_RESUME: READY vCPUs that were dropped from their queues come back. */
 void sched_requeue_vm(struct vm *vm);
 /* The stop of a vCPU that is on no CPU: run page, exit_seq, STOPPED. v->lock held; the caller calls

@@ -37,7 +37,7 @@ struct vcpu {
 	int32_t stop_status;
 	uint32_t state;			/* enum tm_vcpu_state */
 	bool powered_on;		/* PSCI / INIT-SIPI */
-	bool created;
+	bool created;			/* and not destroyed: may be run */
 	struct tm_run_page *run;	/* never NULL after creation; shared with the manager (I-4) */
 	uint64_t exit_seq;		/* ours; the page's copy is only written */
 	uint32_t reason;		/* of the last stop */
@@ -51,7 +51,7 @@ struct vcpu {
 	uint64_t ring_pages;		/* backing of ring.entries; outlives the vCPU while mapped */
 	uint64_t quota;			/* ~0 = none */
 	bool ring_full_sticky;
-	bool overflow;			/* our copy of TM_RUN_OVERFLOW */
+	bool overflow;			/* it has overflowed at least once */
 
 	/* scheduler */
 	struct vcpu *rq_next;
@@ -74,6 +74,8 @@ struct vcpu *vcpu_current(void);
 int must_check vcpu_create(struct vm *vm, unsigned id);
 /* VCPU_RUN: completes a pending MMIO, then READY (or OFF while powered off). */
 int must_check vcpu_run(struct vcpu *v);
+/* The manager died: a vCPU that its full ring has stopped goes on. */
+void vcpu_run_orphan(struct vcpu *v);
 /* Not on any CPU and its registers may be read and written: STOPPED, or its VM paused. */
 bool vcpu_is_quiet(const struct vcpu *v);
 /*
@@ -103,6 +105,8 @@ static inline uint32_t vcpu_requests(const struct vcpu *v)
 }
 /* PSCI CPU_ON of a powered-off vCPU; -TM_EALREADY when it is on. */
 int must_check vcpu_power_on(struct vcpu *v, uint64_t entry, uint64_t arg);
+/* powered_on was written from outside (REGS_SET): READY and OFF follow. v->lock held. */
+void vcpu_power_changed_locked(struct vcpu *v);
 /* PSCI CPU_OFF: HALTED stop when it was the last one. */
 void vcpu_power_off(struct vcpu *v);
 

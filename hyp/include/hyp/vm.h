@@ -23,8 +23,8 @@
 struct vm {
 	struct spinlock lock;
 	uint16_t handle;		/* [c] index in the table */
-	uint32_t refs;			/* [a] */
-	uint32_t state;			/* [v] enum tm_vm_state */
+	uint32_t refs;			/* [t] */
+	uint32_t state;			/* [a] enum tm_vm_state; to and from DYING also [t] */
 	bool is_manager;		/* [c] */
 	uint32_t flags;			/* [c] TM_VM_* */
 	char name[TM_VM_NAME_LEN];	/* [c] */
@@ -34,6 +34,8 @@ struct vm {
 	uint32_t vcpus_count;		/* [v] */
 	struct vcpu *vcpu[TM_MAX_VCPUS]; /* [v] readers load-acquire */
 	struct vcpu *vcpu_dead[TM_MAX_VCPUS]; /* [v] destroyed; kept until re-created or VM end */
+
+	uint64_t vcpu_busy;		/* [v] bit per vCPU that is being created or destroyed */
 
 	uint32_t pause_count;		/* [v] */
 	uint32_t quiesce_count;		/* [v], read atomically by writers */
@@ -55,7 +57,7 @@ struct vm {
 	uint32_t shutdown_type;		/* [v] */
 	uint64_t pvtime_gpa;		/* [v] ~0 = off */
 	uint32_t destroy_step;		/* [v] enum in vm.c */
-	bool destroying;		/* [v] one CPU is inside a step of VM_DESTROY */
+	bool destroying;		/* [t] a CPU is building it or inside a step of VM_DESTROY */
 	uint64_t destroy_cursor;	/* [v] */
 	uint64_t touched;		/* counted: management calls that changed it */
 };
@@ -86,9 +88,12 @@ void vm_boot_all(const struct config *cfg);
 /* The VM without memory: for VM_CREATE after its checks, and for the boot configuration. */
 int must_check vm_alloc(const struct tm_vm_desc *d, hpa_t pool, uint64_t pool_pages,
 			struct vm **out);
+/* *out is counted: the caller calls vm_put(). */
 int must_check vm_create(const struct tm_vm_desc *d, struct vm **out);
 /* One bounded step: TM_CONTINUE until all memory is back with the manager. */
 int must_check vm_destroy(uint64_t handle);
+/* The manager died between two calls of VM_DESTROY: what it began is finished. */
+void vm_destroy_dying(void);
 /* VCPU_DESTROY: -TM_EBUSY unless STOPPED. */
 int must_check vm_vcpu_destroy(struct vm *vm, struct vcpu *v);
 void vm_info(struct vm *vm, struct tm_vm_info *out);
@@ -97,6 +102,10 @@ void vm_kill(struct vm *vm, const char *why);
 
 int must_check vm_pause(struct vm *vm, uint64_t flags, struct vcpu *caller);
 int must_check vm_resume(struct vm *vm);
+/* The manager is gone: all its pauses are lifted. */
+void vm_unpause(struct vm *vm);
+/* Test builds, C-104: sets the counter of a paused VM, so that its overflow can be seen. */
+int must_check vm_pause_preset(struct vm *vm, uint64_t count);
 /* Returns when every vCPU that was in guest mode has been out of it and is drained. */
 void vm_sync(struct vm *vm);
 /* The manager shut down, crashed or hung: drop its mappings, load it again (at most 5 times). */

@@ -93,7 +93,7 @@ enum tm_hc {
 	TM_HC_LEVEL_SWITCH = 0x0901,
 
 	/* 0x7E00 test builds only */
-	TM_HC_FAULT_INJECT = 0x7e00,	/* (site, nth) */
+	TM_HC_FAULT_INJECT = 0x7e00,	/* (site, nth), or (TM_INJECT_PAUSE_COUNT, vm, count) */
 	TM_HC_HYP_WRITE = 0x7e01,	/* (vm, gpa, len, value): as a hypervisor-originated writer */
 	TM_HC_FORCE_BACKEND = 0x7e02,	/* (vm, backend) */
 	TM_HC_COUNTERS = 0x7e03,	/* (buf, len): struct tm_counters */
@@ -104,6 +104,9 @@ enum tm_hc {
 
 #define TM_MAX_VMS 512u
 #define TM_MAX_VCPUS 64u
+
+/* FAULT_INJECT: not an allocation site; sets the pause counter of a paused VM. */
+#define TM_INJECT_PAUSE_COUNT 0x5043u
 
 enum tm_machine_op { TM_MACHINE_OFF = 0, TM_MACHINE_RESET = 1 };
 enum tm_state_op { TM_STATE_GET = 0, TM_STATE_SET = 1 };
