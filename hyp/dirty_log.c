@@ -46,7 +46,7 @@ bool dirty_log_manual(const struct vm *vm)
 bool dirty_log_stops_at_full(const struct vm *vm)
 {
 	return (vm->dirty.flags & (TM_DIRTY_RING | TM_DIRTY_SPILL)) == TM_DIRTY_RING &&
-	       manager_alive();
+	       manager_alive() && !__atomic_load_n(&vm->dirty.orphan, __ATOMIC_SEQ_CST);
 }
 
 static int flags_check(uint64_t entries, uint64_t flags)
@@ -166,9 +166,11 @@ static void count_quota(struct vcpu *v)
 	uint64_t q = __atomic_load_n(&v->quota, __ATOMIC_RELAXED);
 
 	/* once per log event; a QUOTA_SET at the same moment wins. */
-	if (unlikely(q != ~0ull) && q > 0) {
-		(void)__atomic_compare_exchange_n(&v->quota, &q, q - 1, false, __ATOMIC_RELAXED,
-						  __ATOMIC_RELAXED);
+	if (unlikely(q != ~0ull) && q > 0 &&
+	    __atomic_compare_exchange_n(&v->quota, &q, q - 1, false, __ATOMIC_RELAXED,
+					__ATOMIC_RELAXED) && q == 1) {
+		/* Used up: it is stopped before its next instruction (dirty_log_entry_blocked). */
+		__atomic_store_n(&this_pcpu()->resched, 1, __ATOMIC_RELAXED);
 	}
 }
 
@@ -480,6 +482,8 @@ void dirty_log_manager_gone(struct vm *vm)
 	if (!(vm->dirty.flags & TM_DIRTY_RING)) {
 		return;
 	}
+	/* Before vCPUs that are stopped are looked for: who stops later finds it set. */
+	__atomic_store_n(&vm->dirty.orphan, true, __ATOMIC_SEQ_CST);
 	spin_lock(&vm->dirty.reset_lock);
 	stage2_lock(&vm->s2);
 	for (unsigned i = 0; i < vm->vcpus_max; i++) {
@@ -491,6 +495,11 @@ void dirty_log_manager_gone(struct vm *vm)
 	}
 	stage2_unlock(&vm->s2);
 	spin_unlock(&vm->dirty.reset_lock);
+}
+
+void dirty_log_attach(struct vm *vm)
+{
+	__atomic_store_n(&vm->dirty.orphan, false, __ATOMIC_SEQ_CST);
 }
 
 /*

@@ -518,6 +518,7 @@ int64_t hc_quota_set(struct hc_call *c)
 	err = req_vcpu(c, vm, &v);
 	if (!err) {
 		__atomic_store_n(&v->quota, c->arg[2], __ATOMIC_RELAXED);
+		vcpu_request(v, VCPU_REQ_RESCHED);	/* 0 stops one that runs */
 	}
 	vm_put(vm);
 	return err;

@@ -16,16 +16,17 @@
 static struct timer_list {
 	struct spinlock lock;
 	struct hyptimer *head;
+	uint64_t first;			/* its deadline, ~0 without one; read without the lock */
 	struct hyptimer *running;	/* whose callback is under way on this CPU */
 } lists[BOOT_MAX_CPUS] = {
-	[0 ... BOOT_MAX_CPUS - 1] = {.lock = SPINLOCK_INIT(LOCK_TIMER)},
+	[0 ... BOOT_MAX_CPUS - 1] = {.lock = SPINLOCK_INIT(LOCK_TIMER), .first = ~0ull},
 };
 
 void hyptimer_program(void)
 {
 	struct pcpu *c = this_pcpu();
-	struct hyptimer *head = __atomic_load_n(&lists[c->id].head, __ATOMIC_RELAXED);
-	uint64_t deadline = head ? head->deadline : ~0ull;
+	/* Not through the head: another CPU may cancel it and free what it stands in. */
+	uint64_t deadline = __atomic_load_n(&lists[c->id].first, __ATOMIC_RELAXED);
 
 	/* A slice that is over is a reason to look now; its deadline, in the past, would keep a
 	 * level-sensitive timer asserted and the interrupt loop with it. */
@@ -37,6 +38,11 @@ void hyptimer_program(void)
 	arch_timer_program(deadline);
 }
 
+static void note_first(struct timer_list *l)
+{
+	__atomic_store_n(&l->first, l->head ? l->head->deadline : ~0ull, __ATOMIC_RELAXED);
+}
+
 static void unlink_timer(struct timer_list *l, struct hyptimer *t)
 {
 	for (struct hyptimer **p = &l->head; *p; p = &(*p)->next) {
@@ -45,6 +51,7 @@ static void unlink_timer(struct timer_list *l, struct hyptimer *t)
 			break;
 		}
 	}
+	note_first(l);
 	__atomic_store_n(&t->armed, false, __ATOMIC_RELEASE);
 }
 
@@ -79,6 +86,10 @@ void hyptimer_arm(struct hyptimer *t, uint64_t deadline)
 	struct timer_list *l = &lists[c->id];
 	struct hyptimer **p;
 
+	/* Two CPUs that arm the same timer would put it into two lists. */
+	while (__atomic_exchange_n(&t->arming, true, __ATOMIC_ACQUIRE)) {
+		arch_cpu_relax();
+	}
 	hyptimer_cancel(t);
 	spin_lock(&l->lock);
 	t->deadline = deadline;
@@ -87,8 +98,10 @@ void hyptimer_arm(struct hyptimer *t, uint64_t deadline)
 	}
 	t->next = *p;
 	*p = t;
+	note_first(l);
 	__atomic_store_n(&t->armed, true, __ATOMIC_RELEASE);
 	spin_unlock(&l->lock);
+	__atomic_store_n(&t->arming, false, __ATOMIC_RELEASE);
 	hyptimer_program();
 }
 

@@ -32,6 +32,7 @@ static struct {
 	struct mem_range modules;
 	unsigned restarts;
 	bool alive;
+	bool gone;			/* for good */
 } mgr;
 
 static struct guest_fdt tree;			/* boot and restart only: one user at a time */
@@ -102,6 +103,15 @@ static void tree_vms(void)
 	}
 }
 
+/* What the manager has given away, even of its own image's place, is not written to. */
+static bool still_ours(uint64_t at, uint64_t bytes)
+{
+	uint64_t first = ALIGN_DOWN(at, PAGE_SIZE);
+
+	return owner_range_is(hpa(first), (ALIGN_UP(at + bytes, PAGE_SIZE) - first) / PAGE_SIZE,
+			      owner_of(OWNER_MANAGER, MANAGER_HANDLE));
+}
+
 static int64_t write_tree(void *buf)
 {
 	memset(&tree, 0, sizeof(tree));
@@ -114,7 +124,8 @@ static int64_t write_tree(void *buf)
 	tree.rsvd[0] = (struct guest_fdt_range){mgr.ram.base.v, IMAGE_OFFSET + mgr.image_size};
 	tree.rsvd_count = 1;
 	/* The archive is the manager's as well, at the end of the list so that it is found as RAM. */
-	if (mgr.modules.size && tree.mem_count < GUEST_FDT_MEM_MAX) {
+	if (mgr.modules.size && still_ours(mgr.modules.base.v, mgr.modules.size) &&
+	    tree.mem_count < GUEST_FDT_MEM_MAX) {
 		tree.mem[tree.mem_count++] = (struct guest_fdt_range){
 			mgr.modules.base.v, ALIGN_UP(mgr.modules.size, PAGE_SIZE)};
 		tree.rsvd[tree.rsvd_count++] = tree.mem[tree.mem_count - 1];
@@ -139,6 +150,11 @@ static int load(void)
 	if (err) {
 		log_err("manager: image: %s", image_strerror(err));
 		return -TM_EINVAL;
+	}
+	if (!still_ours(mgr.ram.base.v, GUEST_FDT_SIZE) ||
+	    !still_ours(plan.low, plan.high - plan.low)) {
+		log_err("manager: it has given away the memory of its own image");
+		return -TM_EACCES;
 	}
 	for (unsigned i = 0; i < plan.count; i++) {
 		const struct image_segment *s = &plan.seg[i];
@@ -273,17 +289,16 @@ static void release_vms(void)
 {
 	struct vm *vm;
 
+	vm_destroy_dying();
 	for (int h = MANAGER_HANDLE; (vm = vm_next(h)) != NULL; h = vm->handle, vm_put(vm)) {
-		bool was_paused;
-
 		dirty_log_manager_gone(vm);
-		spin_lock(&vm->lock);
-		was_paused = vm->pause_count != 0;
-		__atomic_store_n(&vm->pause_count, 0, __ATOMIC_SEQ_CST);
-		__atomic_store_n(&vm->quiesce_count, 0, __ATOMIC_SEQ_CST);
-		spin_unlock(&vm->lock);
-		if (was_paused) {
-			sched_requeue_vm(vm);
+		vm_unpause(vm);
+		for (unsigned i = 0; i < vm->vcpus_max; i++) {
+			struct vcpu *v = __atomic_load_n(&vm->vcpu[i], __ATOMIC_ACQUIRE);
+
+			if (v) {
+				vcpu_run_orphan(v);
+			}
 		}
 	}
 }
@@ -302,11 +317,16 @@ static void reload(void)
 		v->stop_pending = false;
 		v->wait_pending = false;
 		v->mmio_pending = false;
-		v->requests = 0;
+		__atomic_store_n(&v->requests, 0, __ATOMIC_RELAXED);
 	}
+	/* The place that the one before had named is anything to the next. */
+	__atomic_store_n(&vm->pvtime_gpa, ~0ull, __ATOMIC_RELAXED);
 	arch_vm_reset(vm);
 	mgr.restarts++;
-	if (load() == 0) {
+	if (load()) {
+		mgr.gone = true;
+		log_err("manager: cannot be started again; guests run on");
+	} else {
 		log_info("manager: started again (%u of %u)", mgr.restarts, MAX_RESTARTS);
 		__atomic_store_n(&mgr.alive, true, __ATOMIC_RELEASE);
 		start_vcpus();
@@ -337,28 +357,37 @@ void manager_died(const char *why)
 	}
 }
 
-/* After each stop of a manager vCPU: when all are off their CPUs, the next instance starts. */
-void manager_reap(void)
+static bool all_stopped(void)
 {
-	if (manager_alive()) {
-		return;
-	}
 	for (unsigned i = 0; i < mgr.vm->vcpus_max; i++) {
 		struct vcpu *v = mgr.vm->vcpu[i];
 
 		if (v && (__atomic_load_n(&v->state, __ATOMIC_ACQUIRE) != TM_VCPU_STOPPED ||
 			  __atomic_load_n(&v->on_cpu, __ATOMIC_ACQUIRE))) {
-			return;
+			return false;
 		}
 	}
-	if (__atomic_exchange_n(&mgr.vm->destroying, true, __ATOMIC_ACQ_REL)) {
-		return;		/* another CPU is at it */
+	return true;
+}
+
+/* After each stop of a manager vCPU: when all are off their CPUs, the next instance starts. */
+void manager_reap(void)
+{
+	if (manager_alive() || !all_stopped() ||
+	    __atomic_exchange_n(&mgr.vm->destroying, true, __ATOMIC_ACQ_REL)) {
+		return;		/* not yet, or another CPU is at it */
+	}
+	/* Another CPU may have been at it and done between our look and our turn. */
+	if (manager_alive() || !all_stopped() || mgr.gone) {
+		__atomic_store_n(&mgr.vm->destroying, false, __ATOMIC_RELEASE);
+		return;
 	}
 	if (mgr.restarts < MAX_RESTARTS) {
 		reload();
 	} else {
 		log_err("manager: died %u times, not started again; guests run on",
 			MAX_RESTARTS + 1);
+		mgr.gone = true;
 		event_reset();
 		window_reset();
 		release_vms();

@@ -90,6 +90,7 @@ int64_t hc_map_ring(struct hc_call *c)
 	if (!err) {
 		c->res[0] = __atomic_load_n(&v->ring.reset_index, __ATOMIC_ACQUIRE);
 		c->res[1] = v->ring.size;
+		dirty_log_attach(vm);
 	}
 	vm_put(vm);
 	return err;

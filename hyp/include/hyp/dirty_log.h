@@ -19,6 +19,7 @@ struct dirty_log {
 	bool configured;
 	uint32_t flags;			/* TM_DIRTY_* */
 	uint32_t ring_entries;
+	bool orphan;			/* its manager died and no new one has mapped a ring yet */
 	uint64_t generation;		/* bumped by each hypervisor-originated bit */
 	struct spinlock reset_lock;	/* */
 	uint32_t reset_vcpu;		/* where an interrupted reset goes on */
@@ -54,6 +55,8 @@ bool dirty_log_manual(const struct vm *vm);
 bool dirty_log_stops_at_full(const struct vm *vm);
 /* The manager died: every published entry, harvested or not, moves to the bitmap. */
 void dirty_log_manager_gone(struct vm *vm);
+/* A manager maps a ring of this VM: a full one may stop its vCPU again. */
+void dirty_log_attach(struct vm *vm);
 
 /*
  * Consumes bits `mask` of word w of the slot's bitmap and arms the VM's leaves of what was set;

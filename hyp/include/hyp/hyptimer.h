@@ -14,6 +14,7 @@ struct hyptimer {
 	struct hyptimer *next;
 	uint16_t cpu;
 	bool armed;
+	bool arming;			/* some CPU is inside hyptimer_arm() */
 };
 
 void hyptimer_arm(struct hyptimer *t, uint64_t deadline);
