@@ -177,7 +177,8 @@ static void lr_fold(struct vcpu *v, unsigned i)
 	struct vgic_irq *q = vgic_irq(v->vm, v, intid);
 	uint64_t lr = lr_read(i);
 
-	if (lr & (LR_PENDING | LR_ACTIVE)) {
+	/* One that is over still asks for maintenance while its EOI bit stands there. */
+	if (lr & (LR_PENDING | LR_ACTIVE | LR_EOI)) {
 		lr_write(i, 0);
 	}
 	c->used &= ~(1u << i);
@@ -268,8 +269,9 @@ void vgic_flush(struct vcpu *v)
 			i = lr_victim(v, intid, &any_pending);
 			if (i < 0) {
 				/* Come back when what is pending there has been taken, or
-				 * when the active ones are over. */
-				hcr |= any_pending ? VHCR_NPIE : VHCR_UIE;
+				 * when the active ones are over. With one register alone
+				 * UIE would always ask: the next exit has to do. */
+				hcr |= any_pending ? VHCR_NPIE : lr_count() > 1 ? VHCR_UIE : 0;
 				break;
 			}
 			lr_fold(v, (unsigned)i);
