@@ -123,6 +123,7 @@ def main():
     parser.add_argument("--build", required=True)
     parser.add_argument("--sysroot", required=True)
     parser.add_argument("--image", required=True)
+    parser.add_argument("--out", help="where console and command line are kept; default: BUILD/run")
     parser.add_argument("--guest")
     parser.add_argument("--bootargs", default="")
     parser.add_argument("--mem", type=int, default=256)
@@ -137,7 +138,7 @@ def main():
     parser.add_argument("--interactive", action="store_true")
     args = parser.parse_args()
 
-    run_dir = os.path.join(args.build, "run")
+    run_dir = args.out or os.path.join(args.build, "run")
     os.makedirs(run_dir, exist_ok=True)
     vms, files = configuration(args)
     with open(os.path.join(run_dir, "config.dts"), "w") as out:
