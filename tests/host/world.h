@@ -125,6 +125,9 @@ static void world_init(uint64_t seed)
 		return;
 	}
 	fake_reset(seed);
+	for (unsigned i = 0; i < FAKE_CPUS; i++) {
+		sched_init_cpu(&pcpus[i]);
+	}
 	boot_info = (struct boot_info){.fdt = HPA_NONE, .ram_count = 1};
 	boot_info.ram[0] = (struct mem_range){hpa(FAKE_RAM_BASE), WORLD_RAM};
 	owner_init();
