@@ -304,7 +304,7 @@ static void end_properties(const struct fdt_node *n, unsigned (*level_cells)[2],
 static void walk(const void *fdt)
 {
 	const uint8_t *p = (const uint8_t *)fdt + fdt_off_dt_struct(fdt);
-	unsigned level_cells[DEPTH_MAX + 1][2];
+	unsigned level_cells[DEPTH_MAX + 1][2] = {{0}};
 	const char *parent = "";	/* at depth 1 */
 	struct fdt_node n = {.fdt = fdt, .depth = -1};
 	bool open = false;		/* n has not been visited yet */
