@@ -108,9 +108,9 @@ void stage2_destroy(struct stage2 *s2)
 	if (s2->pt.root_ptr == NULL) {
 		return;
 	}
-	/* Nothing of this VMID may outlive its tables, in any CPU. */
-	arch_tlb_forget_vmid(s2->vmid);
 	stage2_lock(s2);
+	/* Nothing of this VMID may outlive its tables, in any CPU; flushed while they still stand. */
+	arch_tlb_flush_all(s2);
 	tlbcheck_flushed(&s2->check, 0, 0, true);
 	pgtable_destroy(&s2->pt);
 	stage2_unlock(s2);

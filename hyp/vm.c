@@ -521,7 +521,6 @@ static int destroy_one_step(struct vm *vm)
 	case DESTROY_TABLES:
 		arch_vm_destroy(vm);
 		stage2_destroy(&vm->s2);
-		arch_tlb_forget_vmid(vm->s2.vmid);
 		break;
 	case DESTROY_POOL:
 		err = destroy_pool_step(vm);

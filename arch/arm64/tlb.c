@@ -97,12 +97,6 @@ void arch_tlb_flush_local(struct stage2 *s2, gpa_t a)
 	leave_vmid(old, vttbr);
 }
 
-void arch_tlb_forget_vmid(uint16_t vmid)
-{
-	/* No table: with HCR_EL2.VM = 0 here nothing walks it. */
-	flush_vmid_twice((uint64_t)vmid << VTTBR_VMID_SHIFT);
-}
-
 void arm64_tlb_flush_vmid_local(void)
 {
 	__asm__ volatile("tlbi vmalle1" ::: "memory");

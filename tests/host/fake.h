@@ -46,7 +46,7 @@ static inline hpa_t fake_ram(uint64_t pages) { return fake_ram_aligned(pages, PA
 // ---- TLB ----
 struct fake_tlb_stats {
 	uint64_t hits, fills, large_fills, cached_walks, dropped;
-	uint64_t flush_range, flush_all, flush_local, forgotten, removed;
+	uint64_t flush_range, flush_all, flush_local, removed;
 };
 extern struct fake_tlb_stats fake_tlb;
 // Loses entries at one in this many accesses, 0: never; fake_reset() makes it 97.

@@ -302,12 +302,6 @@ FAKE void arch_tlb_flush_local(struct stage2 *s2, gpa_t a)
 		  ALIGN_DOWN(a.v, PAGE_SIZE) + PAGE_SIZE);
 }
 
-FAKE void arch_tlb_forget_vmid(uint16_t vmid)
-{
-	COUNT(forgotten);
-	flush_everywhere(vmid, 0, ~0ull);
-}
-
 // ---- guest accesses -----------------------------------------------------------------------------
 
 struct move {

@@ -14,8 +14,6 @@ void arch_tlb_flush_range(struct stage2 *s2, gpa_t a, uint64_t pages);
 void arch_tlb_flush_all(struct stage2 *s2);
 /* This CPU only: a stale read-only entry after a grant. */
 void arch_tlb_flush_local(struct stage2 *s2, gpa_t a);
-/* The VMID is given up: nothing may remain anywhere. */
-void arch_tlb_forget_vmid(uint16_t vmid);
 
 /* Stage-2 geometry and format of this machine. */
 struct pgtable_format;
