@@ -727,6 +727,76 @@ TEST(timers_from_all_cpus)
 	end();
 }
 
+// ---- who waits for whom ----
+
+static bool done;
+static void *destroy_one(void *arg)
+{
+	(void)arg;
+	fake_set_cpu(6);
+	EXPECT(vm_vcpu_destroy(vm, vcpu(1)) == 0);
+	__atomic_store_n(&done, true, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static void *arm_one(void *arg)
+{
+	(void)arg;
+	fake_set_cpu(6);
+	hyptimer_arm(&timers[0], 1000);
+	__atomic_store_n(&done, true, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static void check_in_hand(void) { published = this_pcpu()->handling == vcpu(0); }
+
+TEST(destruction_waits_for_hands)
+{
+	pthread_t t;
+
+	begin(1, 2, 0, 0);
+	pcpus[3].handling = vcpu(1);	/* popped there, not looked at yet */
+	done = false;
+	CHECK(pthread_create(&t, NULL, destroy_one, NULL) == 0);
+	usleep(20000);
+	EXPECT(!__atomic_load_n(&done, __ATOMIC_SEQ_CST));
+	EXPECT(vm->vcpu[1] == NULL);
+	__atomic_store_n(&pcpus[3].handling, NULL, __ATOMIC_RELEASE);
+	pthread_join(t, NULL);
+	EXPECT(done);
+	/* And one that has stopped is in hand until its event is out. */
+	CHECK_EQ(hc(TM_HC_MAP_EVENTS, window_base(), 0, 0, 0, 0, 0), 0);
+	event_page()->word[h] = 0;
+	CHECK_EQ(run(0), 0);
+	CHECK(enter(0) == vcpu(0));
+	CHECK_EQ(kick(0), 0);
+	published = false;
+	at_pulse = check_in_hand;
+	CHECK(enter(0) == NULL);
+	at_pulse = NULL;
+	CHECK(published && pcpus[0].handling == NULL);
+	CHECK_EQ(hc(TM_HC_UNMAP, window_base(), 1, 0, 0, 0, 0), 0);
+	event_reset();
+	end();
+}
+
+TEST(arming_is_one_at_a_time)
+{
+	pthread_t t;
+
+	begin(1, 0, 0, 0);
+	timers[0].arming = true;
+	done = false;
+	CHECK(pthread_create(&t, NULL, arm_one, NULL) == 0);
+	usleep(20000);
+	EXPECT(!__atomic_load_n(&done, __ATOMIC_SEQ_CST) && !timers[0].armed);
+	__atomic_store_n(&timers[0].arming, false, __ATOMIC_RELEASE);
+	pthread_join(t, NULL);
+	EXPECT(done && timers[0].armed && !timers[0].arming);
+	hyptimer_cancel(&timers[0]);
+	end();
+}
+
 // ---- everything at once ----
 
 #define CPUS 3u

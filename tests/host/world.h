@@ -38,16 +38,18 @@
 
 static struct vm *world_manager;
 static uint64_t world_base, world_next, world_scratch_next;
-static bool world_manager_is_alive = true;
+WUNUSED static bool world_manager_is_alive = true;
 static unsigned world_guests;
 static uint64_t hc_res[3];
 
-// What manager.c would say; no manager program is loaded here.
+// What manager.c would say; no manager program is loaded here, unless the test brings the real one.
+#ifndef WORLD_REAL_MANAGER
 bool manager_alive(void);
 bool manager_alive(void) { return world_manager_is_alive; }
 void manager_reap(void) {}
 void manager_died(const char *why) { (void)why; }
 unsigned manager_restarts(void) { return 0; }
+#endif
 
 static void *world_ptr(uint64_t gpa_) { return phys_to_virt(hpa(gpa_)); }
 
