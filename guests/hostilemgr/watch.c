@@ -12,7 +12,7 @@
 
 #define RAM_SIZE (16u << 20)
 #define LIMIT_US 600000000u
-#define SPIN_US 200000u		/* how long a guest that only faults is watched */
+#define SPIN_US 1500000u		/* how long a guest that only faults is watched */
 
 static uint64_t skipped;
 

@@ -5,6 +5,7 @@
 // whether what was reported beyond what changed is of the kinds that I-3 lists.
 
 #include <string.h>
+#include <tidemark/arm64.h>
 #include <tidemark/irq.h>
 #include "oracle.h"
 
@@ -46,6 +47,7 @@ static bool stop_full(struct world *w, uint32_t id, struct vmm_vcpu *v)
 			if (tm_timer_now() > end) {
 				return world_fail(w, "sticky", "vCPU %u did not stop again", id);
 			}
+			tm_cpu_relax();
 		}
 		if (v->run->reason != TM_EXIT_DIRTY_RING_FULL) {
 			return world_fail(w, "sticky", "vCPU %u: %s", id, vmm_exit_name(v->run->reason));
@@ -269,6 +271,7 @@ static bool let_it_write(struct world *w, uint64_t rows)
 		if (tm_timer_now() > end) {
 			return world_fail(w, "hang", "the guest does not write");
 		}
+		tm_cpu_relax();		/* an emulator with one thread runs somebody else now */
 	}
 	return true;
 }

@@ -67,12 +67,12 @@ def test_one_vcpu_is_the_same_twice(machine):
     """Under icount, with one vCPU, two runs of one seed print the same to the last byte."""
     texts = []
     for _ in range(2):
-        m = oracle(machine, icount=True, mode="stop", vcpus=1, rounds=25, seed=7, verbose=1)
-        m.expect(r"oracle: done", 200)
-        m.wait_exit(30)
-        texts.append(m.text())
+        m = oracle(machine, icount=True, mode="stop", vcpus=1, rounds=12, seed=7, verbose=1)
+        m.expect(r"machine off", 300)
+        # QEMU's own last words, if any, are none of ours.
+        texts.append(m.text().split("machine off")[0])
     assert texts[0] == texts[1]
-    assert " lost=0" in texts[0] and len(plans(m)) == 25
+    assert " lost=0" in texts[0] and len(plans(m)) == 12
 
 
 def test_seed_replays_operations(machine):
