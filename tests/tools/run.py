@@ -29,7 +29,7 @@ The keyboard goes to the manager's shell. Try:
   snap take linux one      a snapshot while it runs
   snap restore one         back to it
   console linux            the guest's own console; its shell is BusyBox
-  Ctrl-T moves the keyboard to the next console
+  Ctrl-T n gives the keyboard to the next VM
 To leave: Ctrl-A then x.
 """
 
