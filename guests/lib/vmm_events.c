@@ -145,6 +145,11 @@ uint32_t vmm_poll(vmm_event_fn fn, void *arg)
 			stops += handle_word(&vmm.vm[i], fn, arg);
 		}
 	}
+	if (stops == 0) {
+		/* For whoever polls in a loop: an emulator that runs one CPU at a time would let
+		 * the guests wait for 100 ms of virtual time otherwise. */
+		tm_cpu_relax();
+	}
 	return stops;
 }
 

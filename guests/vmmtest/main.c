@@ -286,6 +286,65 @@ static void test_rings(uint32_t vcpus)
 	all_back("rings");
 }
 
+static bool wait_stopped(struct vmm_vm *vm, uint32_t id)
+{
+	uint64_t end = tm_timer_now() + 2 * tm_timer_freq();
+
+	while (!vm->vcpu[id].stopped && tm_timer_now() < end) {
+		(void)vmm_wait(1000, on_event, NULL);
+	}
+	return vm->vcpu[id].stopped && vm->vcpu[id].run->reason == TM_EXIT_KICKED;
+}
+
+static void tell(struct vmm_vm *vm, uint32_t vcpus)
+{
+	for (uint32_t v = 0; v < vcpus; v++) {
+		struct tm_vcpu_stats s;
+
+		if (tm_vcpu_stats(vm->handle, v, &s) == 0) {
+			tap_diag("vCPU %u: state %u reason %u exits %llu wfi %llu irqs %llu done %llu",
+				 v, s.state, s.reason, (unsigned long long)s.exits,
+				 (unsigned long long)s.wfi, (unsigned long long)s.irqs,
+				 (unsigned long long)ctl->done_round[v]);
+		}
+	}
+}
+
+/* A vCPU that is stopped while it sleeps, runs or is woken goes on afterwards. */
+static void test_kicks(uint32_t vcpus)
+{
+	struct vmm_desc d = dirty_vm(vcpus);
+	struct vmm_vm *vm = NULL;
+	unsigned stops = 0;
+	struct tm_prng rng;
+	bool good = true;
+
+	tap_eq((uint64_t)vmm_create(&d, &vm), 0, "create the dirty guest");
+	ctl = vmm_window_map(vm, CONTROL_GPA, PAGE, TM_PROT_READ | TM_PROT_WRITE);
+	fill_control();
+	tm_prng_seed(&rng, 9);
+	tap_eq((uint64_t)vmm_run(vm), 0, "run");
+	for (uint32_t round = 1; round <= 100 && good; round++) {
+		uint32_t id = (uint32_t)tm_prng_below(&rng, vcpus);
+
+		__atomic_store_n(&ctl->go_round, round, __ATOMIC_RELEASE);
+		(void)vmm_wait(tm_prng_below(&rng, 500), on_event, NULL);
+		good = tm_vcpu_kick(vm->handle, id, TM_KICK_STOP) == 0 && wait_stopped(vm, id);
+		(void)vmm_wait(tm_prng_below(&rng, 500), on_event, NULL);
+		good = good && vmm_resume(vm, id) == 0 && wait_round(vcpus, round);
+		stops += good;
+	}
+	tap_eq(stops, 100, "a vCPU was stopped and went on, times");
+	if (!good) {
+		tell(vm, vcpus);
+	}
+	__atomic_store_n(&ctl->quit, 1, __ATOMIC_RELEASE);
+	tap_ok(wait_shutdown(vm), "the guest ends");
+	tap_eq((uint64_t)vmm_window_unmap(ctl, PAGE), 0, "unmap");
+	tap_eq((uint64_t)vmm_destroy(vm), 0, "destroy");
+	all_back("kicks");
+}
+
 int main(void)
 {
 	int status = vmm_init();
@@ -303,6 +362,8 @@ int main(void)
 	test_windows();
 	test_rings(1);
 	test_rings(3);
+	test_kicks(1);
+	test_kicks(3);
 	code = tap_done();
 	(void)tm_machine(TM_MACHINE_OFF);
 	return code;
