@@ -192,6 +192,29 @@ TEST(create_with_failing_allocations)
 	EXPECT(failures >= 2);
 }
 
+TEST(create_where_leaves_are_whole)	/* the manager's leaf has to be split first, which fails */
+{
+	unsigned failed = 0;
+
+	world_init(check_seed());
+	for (unsigned nth = 1; nth < 8; nth++) {
+		uint64_t at = world_base + (256ull << 20) + nth * LEVEL_SIZE(1);
+		struct tm_vm_desc *d = desc();
+
+		d->pool_gpa = at;
+		CHECK_EQ(hc3(TM_HC_FAULT_INJECT, INJECT_PAGE, nth, 0), 0);
+		if (hc3(TM_HC_VM_CREATE, desc_at, sizeof(*d), 0) == 0) {
+			CHECK_EQ(hc_loop(0, NULL, TM_HC_VM_DESTROY, hc_res[0], 0, 0, 0, 0), 0);
+		} else {
+			failed++;
+		}
+		CHECK_EQ(hc3(TM_HC_FAULT_INJECT, INJECT_PAGE, 0, 0), 0);
+		CHECK(manager_has_all());
+		CHECK(manager_maps(at, LEVEL_SIZE(1)));
+	}
+	EXPECT(failed >= 2);
+}
+
 static bool create_vcpu(int64_t *status)
 {
 	*status = hc3(TM_HC_VCPU_CREATE, h, 0, 0);
