@@ -608,6 +608,7 @@ void vm_info(struct vm *vm, struct tm_vm_info *out)
 	memset(out, 0, sizeof(*out));
 	out->flags = vm->flags;
 	out->vcpus_max = vm->vcpus_max;
+	out->pool_gpa = vm->pool.base.v;
 	out->pool_pages = vm->pool.pages;
 	out->pool_free = vm->pool.free - vm->pool.reserved;
 	out->dirty_flags = vm->dirty.flags;

@@ -325,6 +325,7 @@ int vmm_attach(uint32_t handle, struct vmm_vm **out)
 		return last_status;
 	}
 	vm->is_static = (info.flags & TM_VM_STATIC) != 0;
+	vm->pool = (struct tm_range){info.pool_gpa, info.pool_pages * TM_PAGE_SIZE};
 	vm->vcpus = info.vcpus_max;
 	memcpy(vm->name, info.name, sizeof(vm->name));
 	vm->name[sizeof(vm->name) - 1] = '\0';

@@ -2,7 +2,8 @@
 /*
  * Function numbers: group + position. How a number is put into a register is in <abi/arch.h>.
  * After each name: (arguments) -> results. "vm" is a handle (0..511), "id" a vCPU id (0..63);
- * gpa, buf, desc and list are addresses in the caller's guest-physical space, 8-byte aligned.
+ * gpa, buf, desc and list are addresses in the caller's guest-physical space; buf, desc and list
+ * are 8-byte aligned, a gpa as the call says (the console's two take any).
  * Every call may return TM_CONTINUE: result 1 is the cursor to pass back in the argument named
  * "cursor", else in the last argument (x6 / R9), which starts at 0; result 2 counts what this
  * call did.

@@ -64,7 +64,8 @@ struct tm_vm_info {
 	uint32_t mmio_count;
 	struct tm_range mmio[TM_VM_MMIO_WINDOWS];
 	uint64_t exits;			/* all vCPUs, all kinds */
-	uint64_t rsvd[4];
+	uint64_t pool_gpa;		/* hpa of the pool, which DESTROY gives to the manager */
+	uint64_t rsvd[3];
 };
 TM_ASSERT_SIZE(tm_vm_info, 304);
 TM_ASSERT_OFFSET(tm_vm_info, vcpu_mask, 16);
@@ -73,6 +74,7 @@ TM_ASSERT_OFFSET(tm_vm_info, uuid, 80);
 TM_ASSERT_OFFSET(tm_vm_info, name, 96);
 TM_ASSERT_OFFSET(tm_vm_info, mmio, 136);
 TM_ASSERT_OFFSET(tm_vm_info, exits, 264);
+TM_ASSERT_OFFSET(tm_vm_info, pool_gpa, 272);
 
 enum tm_exit_reason {
 	TM_EXIT_NONE = 0,
