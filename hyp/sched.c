@@ -41,14 +41,15 @@ static bool cpu_allowed(const struct vcpu *v, unsigned cpu)
 	return pcpus[cpu].online && (v->affinity == 0 || ((v->affinity >> cpu) & 1));
 }
 
-/* Load as a wake-up sees it: what runs or waits there at this priority or a better one. */
+/* Load as a wake-up sees it. Behind a better priority one may wait for ever, behind an equal one for
+ * a slice, behind a worse one not at all. */
 static unsigned cpu_load(const struct pcpu *c, const struct vcpu *v)
 {
 	const struct vcpu *cur = __atomic_load_n(&c->current, __ATOMIC_RELAXED);
 	unsigned load = __atomic_load_n(&c->queued, __ATOMIC_RELAXED) * 2;
 
 	if (cur && cur != v) {
-		load += 1 + (cur->prio <= v->prio);
+		load += cur->prio < v->prio ? 3 : cur->prio == v->prio ? 2 : 1;
 	}
 	return load;
 }
@@ -146,13 +147,13 @@ static void unlink_vcpu(struct pcpu *c, struct vcpu *v, struct vcpu *prev)
 	__atomic_store_n(&v->rq_queued, false, __ATOMIC_RELEASE);
 }
 
-/* Removes the first vCPU that `cpu` may run, of priority < limit. */
-static struct vcpu *pop(struct pcpu *c, unsigned cpu, unsigned limit)
+/* Removes the first vCPU that `cpu` may run, of a priority from `from` on. */
+static struct vcpu *pop(struct pcpu *c, unsigned cpu, unsigned from)
 {
 	struct vcpu *v = NULL;
 
 	spin_lock(&c->rq_lock);
-	for (unsigned p = 0; p < limit && !v; p++) {
+	for (unsigned p = from; p < SCHED_PRIOS && !v; p++) {
 		struct vcpu *prev = NULL;
 
 		for (v = c->head[p]; v && !cpu_allowed(v, cpu); v = v->rq_next) {
@@ -228,7 +229,7 @@ static struct vcpu *steal(struct pcpu *c)
 
 	for (unsigned i = 0; i < pcpu_count && !v; i++) {
 		if (i != c->id && __atomic_load_n(&pcpus[i].queued, __ATOMIC_RELAXED)) {
-			v = pop(&pcpus[i], c->id, SCHED_PRIOS);
+			v = pop(&pcpus[i], c->id, 0);
 		}
 	}
 	return v;
@@ -416,6 +417,47 @@ static bool serve_requests(struct vcpu *v)
 	return true;
 }
 
+/* Those who wait here behind a better priority look for a place anew: another CPU may run others of
+ * their own priority, or worse. Once each. */
+static void spread(struct pcpu *c, unsigned above)
+{
+	for (unsigned n = __atomic_load_n(&c->queued, __ATOMIC_RELAXED); n > 0; n--) {
+		struct vcpu *w = pop(c, c->id, above + 1);
+
+		if (!w) {
+			break;
+		}
+		spin_lock(&w->lock);
+		if (w->state == TM_VCPU_READY && !vm_paused(w->vm)) {
+			uint64_t since = w->ready_since;
+
+			enqueue(w, false);
+			w->ready_since = since;
+		}
+		spin_unlock(&w->lock);
+		__atomic_store_n(&c->handling, NULL, __ATOMIC_RELEASE);
+	}
+}
+
+/* Nobody of its priority waits. Those of a worse one are spread when they have waited for a slice. */
+static void tick_for_worse(struct pcpu *c, const struct vcpu *v)
+{
+	uint64_t old = c->slice_end, now = arch_time_now();
+
+	if (old && now >= old) {
+		spread(c, v->prio);
+		c->slice_end = 0;
+	}
+	if (pcpu_count == 1 || !__atomic_load_n(&c->queued, __ATOMIC_RELAXED)) {
+		c->slice_end = 0;
+	} else if (!c->slice_end) {
+		c->slice_end = now + v->slice_ticks;
+	}
+	if (c->slice_end != old) {
+		hyptimer_program();
+	}
+}
+
 /* May the loaded vCPU go on? Starts its slice when somebody of its priority waits behind it. */
 static bool keeps_cpu(struct pcpu *c, const struct vcpu *v)
 {
@@ -423,10 +465,7 @@ static bool keeps_cpu(struct pcpu *c, const struct vcpu *v)
 		return false;
 	}
 	if (!queue_wants(c, v->prio + 1u)) {
-		if (c->slice_end) {
-			c->slice_end = 0;
-			hyptimer_program();
-		}
+		tick_for_worse(c, v);
 		return true;
 	}
 	if (!c->slice_end) {
@@ -452,7 +491,7 @@ struct vcpu *sched_switch(void)
 			}
 			put_away(c, v);
 		}
-		v = pop(c, c->id, SCHED_PRIOS);
+		v = pop(c, c->id, 0);
 		if (!v) {
 			v = steal(c);
 		}

@@ -392,6 +392,24 @@ TEST(work_behind_a_busy_cpu)	/* queued there because all were busy, and then one
 	end();
 }
 
+TEST(nobody_starves_beside_a_free_share)
+{
+	begin(2, 3, 0, 0);
+	CHECK_EQ(set(0, 1, 1), 0);		/* busy, and better than the others */
+	CHECK_EQ(set(1, 2, 2), 0);
+	CHECK_EQ(run(1), 0);
+	machine_run(2, 2 * QUANTUM, NULL);
+	/* vCPU 2 queues on CPU 0, which then gets the better one. */
+	vcpu(2)->cpu = 0;
+	CHECK_EQ(run(2), 0);
+	CHECK_EQ(pcpus[0].queued, 1);
+	CHECK_EQ(run(0), 0);
+	machine_run(2, SECOND, NULL);
+	EXPECT(about(ran[h][0], SECOND, 3));
+	EXPECT(about(ran[h][1], SECOND / 2, 5) && about(ran[h][2], SECOND / 2, 5));
+	end();
+}
+
 // ---- states ----
 
 static uint64_t seq_want;
