@@ -266,7 +266,6 @@ static void add_tidemark(struct tree *t, const struct guest_fdt_tidemark *m)
 	cell(t, "max-vms", m->max_vms);
 	cell(t, "max-vcpus", m->max_vcpus);
 	cell(t, "restart-count", m->restart_count);
-	cell(t, "restart-count", m->restart_count);
 	for (uint32_t i = 0; i < m->vm_count && i < GUEST_FDT_VM_MAX; i++) {
 		begin(t, unit(name, "vm", m->vm[i].handle));
 		cell(t, "reg", m->vm[i].handle);

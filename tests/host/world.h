@@ -118,7 +118,7 @@ WUNUSED static int64_t hc_loop(unsigned cursor_arg, uint64_t *count, uint32_t fn
 	return s;
 }
 
-static void world_init(uint64_t seed)
+WUNUSED static void world_init(uint64_t seed)
 {
 	struct tm_vm_desc d = {.flags = TM_VM_STATIC, .vcpus = 1, .name = "manager"};
 	hpa_t pool, ram;
