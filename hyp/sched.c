@@ -5,8 +5,9 @@
  * so a vCPU that was stopped or paused meanwhile is simply dropped. State changes under v->lock.
  * No vCPU alone at its priority gets a tick: slice_end stays 0 until somebody queues behind it.
  * An entry stands in a queue whose CPU may run it, under the vCPU's present priority: both change
- * only under v->lock and with the vCPU on no queue (sched_set). A vCPU that is neither queued nor on
- * a CPU, but in somebody's hands, is named by that CPU's `handling`, which keeps it from being freed.
+ * only under v->lock and with the vCPU on no queue (sched_set). A vCPU that is neither queued nor
+ * on a CPU, but in somebody's hands, is named by that CPU's `handling`, which keeps it from being
+ * freed.
  */
 #include <arch/cpu.h>
 #include <arch/time.h>
@@ -41,8 +42,8 @@ static bool cpu_allowed(const struct vcpu *v, unsigned cpu)
 	return pcpus[cpu].online && (v->affinity == 0 || ((v->affinity >> cpu) & 1));
 }
 
-/* Load as a wake-up sees it. Behind a better priority one may wait for ever, behind an equal one for
- * a slice, behind a worse one not at all. */
+/* Load as a wake-up sees it. Behind a better priority one may wait for ever, behind an equal one
+ * for a slice, behind a worse one not at all. */
 static unsigned cpu_load(const struct pcpu *c, const struct vcpu *v)
 {
 	const struct vcpu *cur = __atomic_load_n(&c->current, __ATOMIC_RELAXED);
@@ -439,7 +440,7 @@ static void spread(struct pcpu *c, unsigned above)
 	}
 }
 
-/* Nobody of its priority waits. Those of a worse one are spread when they have waited for a slice. */
+/* Nobody of its priority waits. Those of a worse one are spread once they waited for a slice. */
 static void tick_for_worse(struct pcpu *c, const struct vcpu *v)
 {
 	uint64_t old = c->slice_end, now = arch_time_now();

@@ -33,8 +33,8 @@ static uint64_t vcpu_pages(void)
 
 /*
  * Power-on state, of a new one and of one that was destroyed and comes back alike. Identity, lock,
- * run page and ring stay what they are: a call that found the vCPU before it was destroyed may still
- * hold it. v->created is false meanwhile, so it can neither run nor be destroyed.
+ * run page and ring stay what they are: a call that found the vCPU before it was destroyed may
+ * still hold it. v->created is false meanwhile, so it can neither run nor be destroyed.
  */
 static void vcpu_defaults(struct vcpu *v)
 {
@@ -63,7 +63,7 @@ static void vcpu_defaults(struct vcpu *v)
 	spin_unlock(&v->lock);
 }
 
-/* The ring of one that comes back: what is pending in it is recorded elsewhere, then it is empty. */
+/* The ring of one that comes back: what is pending in it is recorded elsewhere. */
 static void ring_renew(struct vcpu *v)
 {
 	struct dirty_ring ring;
