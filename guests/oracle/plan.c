@@ -117,7 +117,9 @@ void plan_round(const struct world *w, uint64_t round, struct plan *p)
 	if (tm_prng_below(&rng, 5) == 0) {
 		p->slot_mask &= ~(1u << tm_prng_below(&rng, TRACKS));
 	}
-	p->wait_mode = (uint32_t)tm_prng_below(&rng, 3);
+	/* Mostly asleep between rounds: vCPUs that spin take the emulator's time from the manager. */
+	p->wait_mode = tm_prng_below(&rng, 5) < 3 ? DIRTY_WAIT_WFI :
+		       DIRTY_WAIT_SPIN + (uint32_t)tm_prng_below(&rng, 2);
 	p->pace = (uint32_t)tm_prng_below(&rng, 4) * 30;
 	p->locality = tm_prng_below(&rng, 3) == 0 ? 4 : 0;
 	p->sticky = tm_prng_below(&rng, 4) == 0;

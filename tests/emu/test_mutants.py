@@ -23,7 +23,7 @@ def test_mutant_is_caught(machine, mutant):
 
 
 def test_no_mutant(machine):
-    m = oracle(machine, mode="stop", vcpus=1, rounds=30, seeds=SEEDS)
+    m = oracle(machine, mode="stop", vcpus=1, rounds=20, seeds=SEEDS)
     machine.tap(m, 300, OWN)
     m.expect(r"oracle: done", 10)
     assert summary(m)["lost"] == 0
