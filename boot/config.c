@@ -179,11 +179,6 @@ static void p_autostart(struct reader *r)
 	r->vm->autostart = take_flag(r);
 }
 
-static void p_pvtime(struct reader *r)
-{
-	r->vm->pvtime = take_flag(r);
-}
-
 static void p_image(struct reader *r)
 {
 	take_module(r, r->vm->image);
@@ -374,7 +369,6 @@ static const struct property {
 	{"ring-entries", p_ring_entries, true},
 	{"mmio", p_mmio, true},
 	{"autostart", p_autostart, true},
-	{"pvtime", p_pvtime, true},
 };
 
 static bool has(const struct reader *r, const char *name)
@@ -440,9 +434,6 @@ static void check_dirty(struct reader *r)
 	if (!(f & TM_DIRTY_RING) && r->vm->ring_entries) {
 		r->property = "ring-entries";
 		report_number(r, r->vm->ring_entries, "no RING (1) in dirty-flags");
-	}
-	if (r->vm->pvtime && !(f & TM_DIRTY_BITMAP)) {
-		report(r, "pvtime", "it", "no BITMAP (2) in dirty-flags for its writes");
 	}
 }
 

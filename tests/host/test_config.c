@@ -192,8 +192,6 @@ static const struct bad bad_ones[] = {
 	{{{"dirty-flags", U32, 3, NULL}, {"ring-entries", U32, 1000, NULL}},
 	 "ring-entries: asked 0x3e8, there is a power of two from 0x100 to 0x10000\n"
 	 "ring-entries: asked nothing, there is a ring in dirty-flags that needs it"},
-	{{{"dirty-flags", U32, 1, NULL}, {"ring-entries", U32, 1024, NULL}, {"pvtime", FLAG, 0, NULL}},
-	 "pvtime: asked it, there is no BITMAP (2) in dirty-flags for its writes"},
 	{{{"autostart", U32, 1, NULL}},
 	 "autostart: asked 4 bytes, there is a flag without a value"},
 	{{{"mmio", RAW, 8, W("\0", "\x0a\0\0\0", "")}},
@@ -304,7 +302,6 @@ TEST(good_values_arrive)
 		{"ring-entries", U32, 4096, NULL},
 		{"mmio", RAW, 32, W("\0", "\x0a\0\0\0", "\0\0\x10\0") W("\0", "\x0a\0\x10\0", "\0\0\x10\0")},
 		{"autostart", FLAG, 0, NULL},
-		{"pvtime", FLAG, 0, NULL},
 	};
 	const struct vm_config *v = &config.vm[0];
 
@@ -318,7 +315,7 @@ TEST(good_values_arrive)
 	EXPECT(v->pool_size == 8 * MIB && v->vcpus == 2 && v->prio == 0 && v->affinity == 2);
 	EXPECT(v->slice_us == 5000 && v->dirty_flags == 0x13 && v->ring_entries == 4096);
 	EXPECT(v->mmio_count == 2 && v->mmio[1].gpa == 0xa001000 && v->mmio[1].size == 0x1000);
-	EXPECT(v->autostart && v->pvtime && !v->manager);
+	EXPECT(v->autostart && !v->manager);
 	EXPECT(strcmp(v->bootargs, "one two") == 0 && strcmp(v->ramdisk, "root.cpio") == 0);
 	EXPECT(strcmp(v->dtb, "board.dtb") == 0);
 }

@@ -40,7 +40,7 @@ PROPERTIES = {
     "dirty": ("dirty-flags", lambda n: "<%d>" % n),
     "ring": ("ring-entries", lambda n: "<%d>" % n),
 }
-FLAGS = {"manager": "manager", "autostart": "autostart", "pvtime": "pvtime"}
+FLAGS = {"manager": "manager", "autostart": "autostart"}
 
 
 def node(options):

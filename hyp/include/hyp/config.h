@@ -32,7 +32,6 @@ struct vm_config {
 	struct tm_range mmio[TM_VM_MMIO_WINDOWS];
 	unsigned mmio_count;
 	bool autostart;
-	bool pvtime;
 };
 
 struct config {
