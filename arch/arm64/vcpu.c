@@ -275,6 +275,7 @@ int arch_vcpu_init(struct vcpu *v)
 
 void arch_vcpu_destroy(struct vcpu *v)
 {
+	vgic_vcpu_gone(v);
 	hyptimer_cancel_wait(&v->arch.vtimer.soft);
 	hyptimer_cancel_wait(&v->arch.ptimer.soft);
 }

@@ -85,6 +85,22 @@ void vgic_vcpu_init(struct vcpu *v)
 	c->waker = 2;
 }
 
+/* Off its CPU, so nothing of it is in a list register: what it held are candidates. */
+void vgic_vcpu_gone(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+
+	spin_lock(&vm->arch.vgic_lock);
+	for (unsigned i = 0; i < VGIC_IRQS - VGIC_PRIVATE; i++) {
+		struct vgic_irq *q = &vm->arch.spi[i];
+
+		if (q->place == VGIC_CANDIDATE && q->holder == v->id) {
+			q->place = VGIC_NOWHERE;
+		}
+	}
+	spin_unlock(&vm->arch.vgic_lock);
+}
+
 void vgic_vm_reset(struct vm *vm)
 {
 	spin_lock(&vm->arch.vgic_lock);

@@ -89,6 +89,7 @@ void vgic_cpu_init(void);	/* this CPU's list registers, once */
 int must_check vgic_vm_init(struct vm *vm);
 void vgic_vm_reset(struct vm *vm);	/* no vCPU is live */
 void vgic_vcpu_init(struct vcpu *v);
+void vgic_vcpu_gone(struct vcpu *v);	/* destroyed: shared interrupts it was to take are free */
 void vgic_vcpu_reset(struct vcpu *v);
 void vgic_load(struct vcpu *v);
 void vgic_put(struct vcpu *v);
