@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The neighbour of the hostile programs: prints increasing numbers on time and counts in memory, or
-// sits idle. bootargs: cell=<gpa> of a struct counter_cell in a slot of its own; period=<us> between
-// two prints (50000); idle: WFI for ever, nothing changes.
+// sits idle. bootargs: cell=<gpa> of a struct counter_cell in a slot of its own; period=<us>
+// between two prints (50000); idle: WFI for ever, nothing changes.
 
 #include <stdio.h>
 #include <tidemark/arm64.h>

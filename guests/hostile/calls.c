@@ -11,41 +11,30 @@
 
 static uint64_t scratch[2048] __attribute__((aligned(4096)));
 
-/* x0..x17 in and out. */
+/* x0..x17 in and out, by one instruction. */
+#define RAW_CALL(insn, base)                                                                       \
+	__asm__ volatile("ldp x0, x1, [x19]\n ldp x2, x3, [x19, #16]\n"                            \
+			 "ldp x4, x5, [x19, #32]\n ldp x6, x7, [x19, #48]\n"                       \
+			 "ldp x8, x9, [x19, #64]\n ldp x10, x11, [x19, #80]\n"                     \
+			 "ldp x12, x13, [x19, #96]\n ldp x14, x15, [x19, #112]\n"                  \
+			 "ldp x16, x17, [x19, #128]\n" insn "\n"                                   \
+			 "stp x0, x1, [x19]\n stp x2, x3, [x19, #16]\n"                            \
+			 "stp x4, x5, [x19, #32]\n stp x6, x7, [x19, #48]\n"                       \
+			 "stp x8, x9, [x19, #64]\n stp x10, x11, [x19, #80]\n"                     \
+			 "stp x12, x13, [x19, #96]\n stp x14, x15, [x19, #112]\n"                  \
+			 "stp x16, x17, [x19, #128]\n"                                             \
+			 : : "r"(base)                                                             \
+			 : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10",      \
+			   "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory")
+
 static void raw_call(uint64_t x[18], bool smc)
 {
-	register uint64_t r0 __asm__("x19") = (uint64_t)(uintptr_t)x;
+	register uint64_t base __asm__("x19") = (uint64_t)(uintptr_t)x;
 
 	if (smc) {
-		__asm__ volatile("ldp x0, x1, [x19]\n ldp x2, x3, [x19, #16]\n"
-				 "ldp x4, x5, [x19, #32]\n ldp x6, x7, [x19, #48]\n"
-				 "ldp x8, x9, [x19, #64]\n ldp x10, x11, [x19, #80]\n"
-				 "ldp x12, x13, [x19, #96]\n ldp x14, x15, [x19, #112]\n"
-				 "ldp x16, x17, [x19, #128]\n"
-				 "smc #0\n"
-				 "stp x0, x1, [x19]\n stp x2, x3, [x19, #16]\n"
-				 "stp x4, x5, [x19, #32]\n stp x6, x7, [x19, #48]\n"
-				 "stp x8, x9, [x19, #64]\n stp x10, x11, [x19, #80]\n"
-				 "stp x12, x13, [x19, #96]\n stp x14, x15, [x19, #112]\n"
-				 "stp x16, x17, [x19, #128]\n"
-				 : : "r"(r0)
-				 : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9",
-				   "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
+		RAW_CALL("smc #0", base);
 	} else {
-		__asm__ volatile("ldp x0, x1, [x19]\n ldp x2, x3, [x19, #16]\n"
-				 "ldp x4, x5, [x19, #32]\n ldp x6, x7, [x19, #48]\n"
-				 "ldp x8, x9, [x19, #64]\n ldp x10, x11, [x19, #80]\n"
-				 "ldp x12, x13, [x19, #96]\n ldp x14, x15, [x19, #112]\n"
-				 "ldp x16, x17, [x19, #128]\n"
-				 "hvc #0\n"
-				 "stp x0, x1, [x19]\n stp x2, x3, [x19, #16]\n"
-				 "stp x4, x5, [x19, #32]\n stp x6, x7, [x19, #48]\n"
-				 "stp x8, x9, [x19, #64]\n stp x10, x11, [x19, #80]\n"
-				 "stp x12, x13, [x19, #96]\n stp x14, x15, [x19, #112]\n"
-				 "stp x16, x17, [x19, #128]\n"
-				 : : "r"(r0)
-				 : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9",
-				   "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
+		RAW_CALL("hvc #0", base);
 	}
 }
 

@@ -2,8 +2,9 @@
 //
 // A guest that attacks with what every guest has. Prints TAP; the program in the manager's place
 // (guests/hostilemgr) looks at the neighbours meanwhile.
-// bootargs: ops= random operations of each kind (100000); stride= pages between two of the sweep (1);
-//   seed=; end=off|spin: power off at the end, or loop in faults for ever (off); with ops=0 at once.
+// bootargs: ops= random operations of each kind (100000); stride= pages between two of the sweep
+//   (1); seed=; end=off|spin: power off at the end, or loop in faults for ever (off); with ops=0 at
+//   once.
 
 #include <stdio.h>
 #include <string.h>

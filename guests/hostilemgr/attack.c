@@ -73,7 +73,8 @@ static bool allowed(const struct attack *a, const struct call_row *row, const ui
 	case TM_HC_MACHINE:
 		return x[0] > TM_MACHINE_RESET;
 	case TM_HC_CONSOLE_WRITE:
-		return x[1] == 0 || x[0] < TM_GPA(a->scratch) || x[0] > TM_GPA(a->scratch) + SCRATCH_SIZE;
+		return x[1] == 0 || x[0] < TM_GPA(a->scratch) ||
+		       x[0] > TM_GPA(a->scratch) + SCRATCH_SIZE;
 	case TM_HC_UNMAP:
 		/* Our own windows on the neighbours, run pages and events lie below. */
 		return x[0] >= a->window || x[0] + x[1] * PAGE <= tm_boot.window.gpa;
@@ -119,13 +120,13 @@ static void one_call(struct attack *a, uint32_t index)
 		return;
 	}
 	if (row->fn == TM_HC_SLOT_SET && !a->v.slot[0]) {
-		/* The program of the vCPUs; the page is ours unless the last episode went astray. */
+		/* The program of the vCPUs; the page is ours unless an episode went astray. */
 		for (const uint8_t *p = payload_start; p < payload_end; p += 8) {
+			uint64_t at = TM_GPA(a->backing) + (uint64_t)(p - payload_start);
 			uint64_t word;
 
 			memcpy(&word, p, 8);
-			if (tm_probe_write(TM_GPA(a->backing) + (uint64_t)(p - payload_start), 8, word)
-				    .kind != TM_PROBE_OK) {
+			if (tm_probe_write(at, 8, word).kind != TM_PROBE_OK) {
 				break;
 			}
 		}
@@ -311,8 +312,8 @@ void scene_attack(void)
 	a.canary = idle.vm->handle;
 	a.counter = counter.vm->handle;
 	tm_prng_seed(&a.rng, seed);
-	/* First some that do not count: the hypervisor's tables of our own map grow to what they will
-	 * be. */
+	/* First some that do not count: the hypervisor's tables of our own map grow to what they
+	 * will be. */
 	for (unsigned i = 0; i < WARM_UP; i++) {
 		episode(&a, CALLS_AN_EPISODE);
 	}

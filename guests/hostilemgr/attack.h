@@ -35,7 +35,7 @@ struct attack {
 	uint64_t canary;		/* handles that are not ours to touch */
 	uint64_t counter;
 	uint8_t *scratch;		/* descriptors and buffers */
-	uint8_t *backing;		/* of slots: VICTIM_SLOTS regions, and as much behind them */
+	uint8_t *backing;		/* of slots, and as much behind them */
 	uint64_t backing_size;
 	uint8_t *pool;
 	uint64_t pool_size;

@@ -42,7 +42,10 @@ static void g_log(struct attack *a, uint64_t x[6])
 }
 /* Off and reset are what a manager may do. */
 static void g_machine(struct attack *a, uint64_t x[6]) { x[0] = 2 + tm_prng_next(&a->rng) / 4; }
-static void g_next(struct attack *a, uint64_t x[6]) { x[0] = below(a, 3) == 0 ? ~0ull : below(a, 4); }
+static void g_next(struct attack *a, uint64_t x[6])
+{
+	x[0] = below(a, 3) == 0 ? ~0ull : below(a, 4);
+}
 static void g_info(struct attack *a, uint64_t x[6])
 {
 	x[1] = buf(a);
@@ -137,7 +140,8 @@ static void g_regs_set(struct attack *a, uint64_t x[6])
 	if (a->edge && below(a, 2) == 0) {
 		r->n = 1 + (uint32_t)below(a, TM_REGS_SYS_MAX);
 		for (uint32_t i = 0; i < r->n; i++) {
-			r->sys[i].id = TM_SYSREG(3, below(a, 8), below(a, 16), below(a, 16), below(a, 8));
+			r->sys[i].id = TM_SYSREG(3, below(a, 8), below(a, 16), below(a, 16),
+						 below(a, 8));
 			r->sys[i].val = edge_value(&a->rng);
 		}
 	}
@@ -328,7 +332,11 @@ static void g_unmap(struct attack *a, uint64_t x[6])
 
 /* --- devices, any VM -------------------------------------------------------------------------- */
 
-static void g_irq(struct attack *a, uint64_t x[6]) { x[1] = 32 + below(a, 100); x[2] = below(a, 2); }
+static void g_irq(struct attack *a, uint64_t x[6])
+{
+	x[1] = 32 + below(a, 100);
+	x[2] = below(a, 2);
+}
 static void g_gic(struct attack *a, uint64_t x[6])
 {
 	/* SET takes what the last GET left, now and then with a wrong byte. */
@@ -374,7 +382,11 @@ static void g_pvtime(struct attack *a, uint64_t x[6])
 {
 	x[0] = below(a, 2) == 0 ? ~(uint64_t)0 : buf(a);
 }
-static void g_inject(struct attack *a, uint64_t x[6]) { x[0] = 1 + below(a, 4); x[1] = below(a, 20); }
+static void g_inject(struct attack *a, uint64_t x[6])
+{
+	x[0] = 1 + below(a, 4);
+	x[1] = below(a, 20);
+}
 static void g_hyp_write(struct attack *a, uint64_t x[6])
 {
 	const struct vmm_slot_spec *s = victim_slot((uint32_t)slot(a));

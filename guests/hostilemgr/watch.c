@@ -93,7 +93,8 @@ static void warm_up(void)
 {
 	struct neighbour a, b;
 	struct vmm_vm *vm;
-	bool good = neighbour_start(&a, "idle", true, 1) && neighbour_start(&b, "counter", false, 2);
+	bool good = neighbour_start(&a, "idle", true, 1) &&
+		    neighbour_start(&b, "counter", false, 2);
 
 	vm = good ? start_hostile("ops=0 end=spin", 2, 4) : NULL;
 	tap_ok(vm != NULL, "first round of VMs starts %s", vmm_last_error());
@@ -122,8 +123,8 @@ void scene_watch(void)
 	if (idle.vm == NULL || counter.vm == NULL) {
 		return;
 	}
-	(void)snprintf(args, sizeof(args), "ops=%llu stride=%llu seed=1", (unsigned long long)ops / 2,
-		       (unsigned long long)stride * 16);
+	(void)snprintf(args, sizeof(args), "ops=%llu stride=%llu seed=1",
+		       (unsigned long long)ops / 2, (unsigned long long)stride * 16);
 	share = one_attack(&counter, args, 1, 2, true);
 	tap_ok(share >= 450, "shared CPU: the neighbour kept %llu.%llu %%",
 	       (unsigned long long)share / 10, (unsigned long long)share % 10);

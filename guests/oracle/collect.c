@@ -310,11 +310,12 @@ bool compare_track(struct world *w, struct track *t, const char *check)
 
 	for (uint32_t p = 0; p < t->pages; p += 16) {
 		uint32_t n = t->pages - p < 16 ? t->pages - p : 16;
+		uint64_t at = (uint64_t)p * PAGE;
 
-		if (compare_pages(shadow + (uint64_t)p * PAGE, t->view + (uint64_t)p * PAGE, n)) {
+		if (compare_pages(shadow + at, t->view + at, n)) {
 			continue;
 		}
-		while (compare_pages(shadow + (uint64_t)p * PAGE, t->view + (uint64_t)p * PAGE, 1)) {
+		for (; compare_pages(shadow + at, t->view + at, 1); at += PAGE) {
 			p++;
 		}
 		return world_lose(w, check, t, p);

@@ -84,7 +84,8 @@ static bool one_seed(uint64_t seed, uint64_t rounds, bool expect_lost)
 		}
 	}
 	if (!good) {
-		printf("# %s seed=%llu round=%llu mode=%s vcpus=%u: %s\n", w->lost ? "lost" : "failed",
+		printf("# %s seed=%llu round=%llu mode=%s vcpus=%u: %s\n",
+		       w->lost ? "lost" : "failed",
 		       (unsigned long long)seed, (unsigned long long)w->plan.round,
 		       mode_name[w->mode], w->vcpus, w->text);
 		printf("# check=%s\n", w->check);
@@ -110,13 +111,14 @@ static void summary(enum mode mode, uint32_t vcpus, uint64_t seeds, uint64_t los
 {
 	uint64_t ratio = total.changed != 0 ? total.reported * 1000 / total.changed : 0;
 
-	printf("# oracle mode=%s vcpus=%u seeds=%llu rounds=%llu writes=%llu faults=%llu stops=%llu "
-	       "spills=%llu lost=%llu\n",
+	printf("# oracle mode=%s vcpus=%u seeds=%llu rounds=%llu writes=%llu faults=%llu "
+	       "stops=%llu spills=%llu lost=%llu\n",
 	       mode_name[mode], vcpus, (unsigned long long)seeds, (unsigned long long)total.rounds,
 	       (unsigned long long)total.writes, (unsigned long long)total.faults,
 	       (unsigned long long)total.stops, (unsigned long long)total.spills,
 	       (unsigned long long)lost);
-	printf("# oracle reported=%llu changed=%llu ratio=%llu.%03llu unexplained=%llu sticky=%llu\n",
+	printf("# oracle reported=%llu changed=%llu ratio=%llu.%03llu unexplained=%llu "
+	       "sticky=%llu\n",
 	       (unsigned long long)total.reported, (unsigned long long)total.changed,
 	       (unsigned long long)(ratio / 1000), (unsigned long long)(ratio % 1000),
 	       (unsigned long long)total.unexplained, (unsigned long long)total.sticky);
@@ -196,7 +198,7 @@ static void run_all(enum mode mode, bool test_build)
 			     (unsigned long long)world.t.rounds, world.failed ? " check=" : "",
 			     world.failed ? world.check : "");
 		if (i == 0) {
-			/* The first world leaves the shadow behind, and the hypervisor its caches. */
+			/* The first world leaves the shadow and our map's tables behind. */
 			own = vmm.ram.free_bytes;
 			hyp = hyp_pages_free();
 		}

@@ -249,7 +249,7 @@ static bool op_delete(struct world *w, struct tm_prng *rng)
 		return bad(w, OP_DELETE, "SLOT_DELETE_COLLECT", status);
 	}
 	world_unmap_track(t);
-	/* Ring entries of a slot that is gone: harvested before or after its number is used again. */
+	/* Ring entries of a slot that is gone, harvested before or after its number is reused. */
 	if (!late && !collect_rings(w, ~0u)) {
 		return false;
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The dirty-tracking oracle, a program in the manager's place: it drives guests/dirty in a VM of its
- * own and lets memory content decide. A shadow copy of each tracked page is brought up to date
+ * The dirty-tracking oracle, a program in the manager's place: it drives guests/dirty in a VM of
+ * its own and lets memory content decide. A shadow copy of each tracked page is brought up to date
  * only when that page was reported, and only after it was armed again: as a migration would do.
  * Whenever the guest stands still, content and shadow must be equal but for the pages reported now.
  *
@@ -76,7 +76,7 @@ enum page_flag {
 	P_FRESH = 1,		/* reported, and armed since or about to be; not copied yet */
 	P_REPORTED = 2,		/* in this round */
 	P_EXPLAINED = 4,	/* by the ledger or by ourselves, in this round */
-	P_OWED = 8,		/* differed and was not reported: the next collection must have it */
+	P_OWED = 8,		/* differed, was not reported: must be in the next collection */
 	P_MARKED = 16,		/* MARK_DIRTY: must be in the next collection */
 };
 

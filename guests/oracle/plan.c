@@ -105,8 +105,8 @@ void plan_round(const struct world *w, uint64_t round, struct plan *p)
 	if (tm_prng_below(&rng, 8) == 0) {
 		p->n_writes = 260 + (uint32_t)tm_prng_below(&rng, 240);
 	}
-	/* A few pages over and over: no fault of the guest's own CPU hides a translation that should
-	 * have been flushed, and each collection meets stores to what it is just arming. */
+	/* A few pages over and over: no fault of the guest's own CPU hides a translation that
+	 * should have been flushed, and each collection meets stores to what it is just arming. */
 	p->hot = tm_prng_below(&rng, 5) == 0;
 	if (p->hot) {
 		p->hot_track = (uint32_t)tm_prng_below(&rng, TRACKS);
@@ -117,7 +117,7 @@ void plan_round(const struct world *w, uint64_t round, struct plan *p)
 	if (tm_prng_below(&rng, 5) == 0) {
 		p->slot_mask &= ~(1u << tm_prng_below(&rng, TRACKS));
 	}
-	/* Mostly asleep between rounds: vCPUs that spin take the emulator's time from the manager. */
+	/* Mostly asleep between rounds: vCPUs that spin take the emulator's time from us. */
 	p->wait_mode = tm_prng_below(&rng, 5) < 3 ? DIRTY_WAIT_WFI :
 		       DIRTY_WAIT_SPIN + (uint32_t)tm_prng_below(&rng, 2);
 	p->pace = (uint32_t)tm_prng_below(&rng, 4) * 30;

@@ -50,7 +50,8 @@ static bool stop_full(struct world *w, uint32_t id, struct vmm_vcpu *v)
 			tm_cpu_relax();
 		}
 		if (v->run->reason != TM_EXIT_DIRTY_RING_FULL) {
-			return world_fail(w, "sticky", "vCPU %u: %s", id, vmm_exit_name(v->run->reason));
+			return world_fail(w, "sticky", "vCPU %u: %s", id,
+					  vmm_exit_name(v->run->reason));
 		}
 		v->seen_seq = __atomic_load_n(&v->run->exit_seq, __ATOMIC_ACQUIRE);
 		v->stopped = true;
@@ -109,11 +110,13 @@ static void on_event(struct vmm_vm *vm, uint32_t id, struct vmm_vcpu *v, void *a
 	case TM_EXIT_MMIO: good = stop_mmio(w, id, v->run); break;
 	case TM_EXIT_MEMORY_FAULT: good = stop_fault(w, id, v->run); break;
 	default:
-		good = world_fail(w, "exit", "vCPU %u stopped: %s", id, vmm_exit_name(v->run->reason));
+		good = world_fail(w, "exit", "vCPU %u stopped: %s", id,
+				  vmm_exit_name(v->run->reason));
 		break;
 	}
 	if (good && vmm_resume(w->vm, id) != 0) {
-		(void)world_fail(w, "run", "%s: %s", vmm_last_error(), tm_strerror(vmm_last_status()));
+		(void)world_fail(w, "run", "%s: %s", vmm_last_error(),
+				 tm_strerror(vmm_last_status()));
 	}
 }
 
@@ -177,7 +180,7 @@ static bool wait_done(struct world *w)
 			return false;
 		}
 		if (tm_timer_now() > end) {
-			return world_fail(w, "hang", "round %llu: the guest is not done: %llu %llu %llu %llu",
+			return world_fail(w, "hang", "round %llu: not done: %llu %llu %llu %llu",
 					  (unsigned long long)w->plan.round,
 					  (unsigned long long)w->ctl->done_round[0],
 					  (unsigned long long)w->ctl->done_round[1],

@@ -118,7 +118,8 @@ static void describe(const struct world *w, struct vmm_desc *d)
 	(void)tm_cap_get(0, TM_CAP_PHYS_CPUS, &cpus);
 	if (cpus > 1) {
 		d->prio = 2;
-		d->affinity = (cpus >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << cpus) - 1) & ~(uint64_t)1;
+		d->affinity = cpus >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << cpus) - 1;
+		d->affinity &= ~(uint64_t)1;
 		d->slice_us = 2000;
 	}
 }
