@@ -39,7 +39,7 @@ def test_crash_says_where(machine):
 def test_dirty_ledger_agrees_with_memory(machine, smp):
     m = machine(image=guest("dirty"), virtualization=False, memory=256, smp=smp, append="seed=5")
     m.expect(r"dirty: demo: 0 words differ", 60)
-    line = m.expect(r"dirty: vcpus (\d+) rounds 3 ([^\r\n]*)", 10)
+    line = m.expect(r"dirty: vcpus (\d+) rounds 3 ([^\r\n]*)[\r\n]", 10)
     assert int(line.group(1)) == smp
     counts = [int(n) for n in re.findall(rb" (\d+)", b" " + line.group(2))]
     assert len(counts) == 9 and min(counts) > 0, line.group(2)
