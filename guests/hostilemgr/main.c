@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bootargs: scene=watch|attack; ops= operations; stride= (watch) and seed= (attack).
+// bootargs: scene=watch|attack; ops= operations; stride= share= (watch) and seed= (attack).
 
 #include <stdio.h>
 #include <string.h>

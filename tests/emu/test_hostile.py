@@ -20,8 +20,8 @@ def start(machine, smp, gic=3, cpu="max", **args):
                            bootargs=text)])
 
 
-def watch(machine, ops, stride, gic, cpu, timeout):
-    m = start(machine, 3, gic, cpu, scene="watch", ops=ops, stride=stride)
+def watch(machine, ops, stride, gic, cpu, timeout, **args):
+    m = start(machine, 3, gic, cpu, scene="watch", ops=ops, stride=stride, **args)
     machine.tap(m, timeout, NAMED % "hostilemgr")
     m.expect(r"hostilemgr: done", 10)
     text = m.text()
@@ -49,7 +49,8 @@ def test_hostile_guest(machine):
 
 @pytest.mark.parametrize("gic,cpu", [(2, "max"), (3, "cortex-a72"), (2, "cortex-a53")])
 def test_hostile_guest_elsewhere(machine, gic, cpu):
-    watch(machine, 10000, 64, gic, cpu, 200)
+    # A second or so of sharing, timed by a host that runs other rows too: shares are rough here.
+    watch(machine, 10000, 64, gic, cpu, 200, share=350)
 
 
 def attack(machine, ops, timeout, gic=3, seed=1):
