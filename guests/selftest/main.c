@@ -187,7 +187,7 @@ static void test_cpus(void)
 	uint64_t end;
 
 	if (others == 0) {
-		tap_skip("secondary CPUs", "one CPU");
+		tap_skip("secondary CPUs", "optional: one CPU");
 		return;
 	}
 	tap_ok(tm_cpu_start(tm_boot.cpu_count, secondary, &one) != 0, "no CPU beyond the last");

@@ -25,6 +25,9 @@ SCALE = float(os.environ.get("TM_TIMEOUT_SCALE", "1"))
 QEMU = os.environ.get("TM_QEMU", "qemu-system-aarch64")
 UBOOT = "/usr/lib/u-boot/qemu_arm64/u-boot.bin"
 PR_SET_PDEATHSIG = 1
+# How a pattern may end, and what must then come behind it; see Machine.compile.
+OPEN_ENDS = (((rb".*", rb".+", rb"[^\n]*", rb"[^\n]+", rb"[^\r\n]*", rb"[^\r\n]+"), rb"(?=[\r\n])"),
+             ((rb"\d+", rb"\w+", rb"[0-9a-f]+"), rb"(?=\W)"), ((rb"\S+",), rb"(?=\s)"))
 
 
 def newer_qemu():
@@ -160,9 +163,15 @@ class Machine:
 
     @staticmethod
     def compile(pattern):
+        """Bytes regex. One that ends open (`.*`, `\\d+`) is made to wait for what ends it:
+        the console comes in pieces, and a match on half a line would do otherwise."""
         if isinstance(pattern, re.Pattern):
             return pattern
-        return re.compile(pattern if isinstance(pattern, bytes) else pattern.encode())
+        text = pattern if isinstance(pattern, bytes) else pattern.encode()
+        for ends, follows in OPEN_ENDS:
+            if text.endswith(ends) or text.endswith(tuple(end + b")" for end in ends)):
+                return re.compile(b"(?:" + text + b")" + follows)
+        return re.compile(text)
 
     def expect_any(self, patterns, timeout=30):
         """Waits for the first of several patterns; returns (index, match)."""
