@@ -162,7 +162,7 @@ def test_snapshots(machine, mode):
 
 
 def test_store_full(machine):
-    shell = Shell(machine("release", smp=2, vms=vms("store=1M")))
+    shell = Shell(machine("release", smp=2, vms=vms("store=256K")))
     shell.ticks_on(3)
     for _ in range(3):
         shell.run("snap take ticker big", r"snap take: store: it is full [^\n]*\(-ENOSPC\): "
