@@ -116,6 +116,8 @@ static int show_dirty_rate(struct demo *d)
 	return err;
 }
 
+#define LOSE_TRIES 12
+
 static int take_live(struct demo *d, bool lose)
 {
 	struct snap_take_opts o;
@@ -137,6 +139,11 @@ static int take_live(struct demo *d, bool lose)
 	o.progress = snap_bar;
 	printf("run: live snapshot\n");
 	err = snap_take(&store, &o, &d->snap, &d->f);
+	// A page can be lost only from a last round that has one: at another moment, then.
+	for (unsigned i = 1; lose && err == -TM_EAGAIN && i < LOSE_TRIES; i++) {
+		idle(130000u * i);
+		err = snap_take(&store, &o, &d->snap, &d->f);
+	}
 	if (err != 0) {
 		return err;
 	}
