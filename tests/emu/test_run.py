@@ -49,6 +49,8 @@ def test_u_boot_story_passes(request):
 def test_lost_page_fails(request):
     code, verdict, text = story(request, "--lose")
     assert code != 0 and verdict == "FAIL", text[-2000:]
+    # For the one reason that counts: a page was left out, and the memory shows it.
+    assert "was left out" in text and "differs from hash A" in text, text[-2000:]
 
 
 # --- the SDK, outside the tree ------------------------------------------------------------------
