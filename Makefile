@@ -13,7 +13,11 @@
 ARCH  ?= arm64
 DEBUG ?= 0
 TEST  ?= 0
+ifeq ($(ARCH),x86)
+O     ?= build/x86
+else
 O     ?= build
+endif
 # Downloads and newlib. Shared by all O=, never removed by `clean`.
 CACHE ?= build/cache
 # Debian's python3, not another one that comes first in PATH: pexpect and pytest live there.
@@ -80,11 +84,8 @@ else
 # ------------------------------------------------------------------------------------------------
 # Stage 2: the build
 # ------------------------------------------------------------------------------------------------
-ifeq ($(ARCH),x86)
-$(error ARCH=x86: not yet; this tree builds ARCH=arm64)
-endif
-ifneq ($(ARCH),arm64)
-$(error ARCH=$(ARCH): unknown; choose ARCH=arm64)
+ifeq ($(filter arm64 x86,$(ARCH)),)
+$(error ARCH=$(ARCH): unknown; choose arm64 or x86)
 endif
 ifeq ($(filter 0 1,$(DEBUG)),)
 $(error DEBUG=$(DEBUG): choose 0 or 1)
@@ -107,6 +108,7 @@ IMG     := $(O)/tidemark$(VARIANT).img
 ELF     := $(O)/tidemark$(VARIANT).elf
 
 TRIPLE_arm64 := aarch64-none-elf
+TRIPLE_x86   := x86_64-none-elf
 TRIPLE   := $(TRIPLE_$(ARCH))
 CC       := clang --target=$(TRIPLE)
 LD       := ld.lld
@@ -139,6 +141,9 @@ hyp-objs-y :=
 include hyp/objs.mk arch/$(ARCH)/objs.mk drivers/objs.mk boot/objs.mk boot/$(ARCH)/objs.mk
 
 ARCHFLAGS_arm64 := -mgeneral-regs-only -mstrict-align -march=armv8-a
+# The image is linked in the top 2 GiB. FS points at the stack guard, as libfdt.a expects.
+ARCHFLAGS_x86   := -mgeneral-regs-only -mno-red-zone -mcmodel=kernel -fcf-protection=none \
+	-mstack-protector-guard=tls -mstack-protector-guard-reg=fs -mstack-protector-guard-offset=40
 # -I . is for <boot/...> and <drivers/...>; check_layers.sh says who may use it.
 HYP_INC := -I hyp/public -I hyp/include -I arch/$(ARCH)/include -I .
 HYP_DEF := -DDEBUG=$(DEBUG) -DTM_TEST_BUILD=$(TEST)
@@ -164,7 +169,9 @@ $(foreach o,$(HYP_COLD),$(eval cflags-$(o:.o=.o) += -Oz))
 endif
 
 HYP_OBJS := $(addprefix $(OBJ)/,$(hyp-objs-y))
-LIBFDT   := $(SYSROOT)/usr/lib/aarch64-linux-gnu/libfdt.a
+LIBFDT_arm64 := $(SYSROOT)/usr/lib/aarch64-linux-gnu/libfdt.a
+LIBFDT_x86   := /usr/lib/x86_64-linux-gnu/libfdt.a
+LIBFDT   := $(LIBFDT_$(ARCH))
 
 $(OBJ)/%.o: %.c Makefile | $(UNPACKED)
 	$(say) CC $<
@@ -216,6 +223,7 @@ GUEST_NAMES := $(foreach g,$(GUEST_NAMES),$(if $(strip $($(g)-objs-y)),$(g)))
 
 GOBJ := $(O)/obj/$(ARCH)-guests
 GUEST_ARCH_arm64 := -mstrict-align -march=armv8-a
+GUEST_ARCH_x86   := -mgeneral-regs-only -mno-red-zone -fcf-protection=none
 GUEST_COMMON := $(GUEST_ARCH_$(ARCH)) -ffreestanding -fpie -fvisibility=hidden -g -MMD -MP \
 	-I hyp/public -I guests/lib/include
 GUEST_CFLAGS := -std=c11 -O2 $(WARN) $(GUEST_COMMON) -fno-common -fno-omit-frame-pointer \
@@ -303,7 +311,7 @@ HOST_INC   := -I tests/host/include -I hyp/public -I hyp/include -I guests/lib/i
 	-I tests/host -I .
 HOST_CFLAGS := -std=gnu11 -g -O1 $(WARN) -fno-omit-frame-pointer -fno-strict-aliasing \
 	-ffunction-sections -fdata-sections -fno-common -MMD -MP -pthread \
-	-DDEBUG=1 -DTM_TEST_BUILD=1 -DTM_HOST_TEST=1 $(HOST_INC)
+	-DDEBUG=1 -DTM_TEST_BUILD=1 -DTM_HOST_TEST=1 -DTM_ABI_ARM64=1 $(HOST_INC)
 SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
 SAN_tsan := -fsanitize=thread
 

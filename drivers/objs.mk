@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Wildcards: a new file in this directory is built without touching this list.
-hyp-objs-y += $(patsubst %.c,%.o,$(wildcard drivers/*.c)) $(patsubst %.S,%.S.o,$(wildcard drivers/*.S))
-hyp-objs-y += $(patsubst %.c,%.o,$(wildcard drivers/*/*.c)) $(patsubst %.S,%.S.o,$(wildcard drivers/*/*.S))
+# What an architecture's boards have; all files of a directory.
+drivers-arm64 := drivers/gic drivers/uart/pl011.c
+drivers-x86   := drivers/apic drivers/uart/ns16550.c
+drivers-files := $(foreach d,$(drivers-$(ARCH)),$(if $(filter %.c,$d),$(wildcard $d),$(wildcard $d/*.c)))
+hyp-objs-y += $(drivers-files:.c=.o)

@@ -74,6 +74,7 @@ static const struct hc_row group_map[] = {
 static const struct hc_row group_device[] = {
 	POS(TM_HC_IRQ_LINE) = MANAGER(hc_irq_line),
 	POS(TM_HC_GIC_STATE) = MANAGER(hc_gic_state),
+	POS(TM_HC_APIC_STATE) = MANAGER(hc_apic_state),
 	POS(TM_HC_TIMER_STATE) = MANAGER(hc_timer_state),
 	POS(TM_HC_UART_STATE) = MANAGER(hc_uart_state),
 };

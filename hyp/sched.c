@@ -15,6 +15,7 @@
 #include <hyp/boot_info.h>
 #include <hyp/bootvms.h>
 #include <hyp/dirty_log.h>
+#include <hyp/entry.h>
 #include <hyp/event.h>
 #include <hyp/guest_copy.h>
 #include <hyp/hyptimer.h>
@@ -506,6 +507,24 @@ struct vcpu *sched_switch(void)
 			c->idle_ticks += arch_time_now() - t;
 		}
 	}
+}
+
+struct vcpu *sched_finish_exit(struct pcpu *c, struct vcpu *v)
+{
+	do {
+		uint32_t irq = VCPU_REQ_IRQ;
+
+		__atomic_store_n(&v->in_guest, false, __ATOMIC_RELEASE);
+		/* Only VCPU_REQ_IRQ, nothing else to do: no need for the scheduler. */
+		if (!READ_ONCE(c->resched) &&
+		    __atomic_compare_exchange_n(&v->requests, &irq, 0u, false, __ATOMIC_SEQ_CST,
+						__ATOMIC_RELAXED)) {
+			arch_vcpu_irq_sync(v);
+		} else {
+			v = sched_switch();
+		}
+	} while (!guest_entry_is_free(c, v));
+	return v;
 }
 
 void sched_give_way(void)

@@ -274,45 +274,79 @@ static bool vm_quiet(struct vm *vm)
 	return true;
 }
 
-/* GIC state of the largest VM fits here; the contents are checked by the GIC code. */
-#define GIC_STATE_PAGES 16u
+/* State of the largest VM fits here; the contents are checked by the architecture. */
+#define IRQCHIP_STATE_PAGES 16u
+#define IRQCHIP_STATE_MAX (IRQCHIP_STATE_PAGES * PAGE_SIZE)
+
+/* v: that vCPU's own part; NULL: what the VM's vCPUs share. */
+static int irqchip_state(struct hc_call *c, struct vm *vm, struct vcpu *v, const uint64_t *arg)
+{
+	uint64_t op = arg[0], at = arg[1], len = arg[2], used = 0;
+	void *buf;
+	int err;
+
+	if (op > TM_STATE_SET) {
+		return -TM_EINVAL;
+	}
+	if (at & 7) {
+		return -TM_EFAULT;
+	}
+	if (v ? !vcpu_is_quiet(v) : !vm_quiet(vm)) {
+		return -TM_EBUSY;
+	}
+	if (op == TM_STATE_SET && len > IRQCHIP_STATE_MAX) {
+		return -TM_E2BIG;
+	}
+	buf = page_alloc_contig(IRQCHIP_STATE_PAGES);
+	if (!buf) {
+		return -TM_ENOMEM;
+	}
+	if (op == TM_STATE_GET) {
+		len = MIN(len, IRQCHIP_STATE_MAX);
+		err = v ? arch_vcpu_irqchip_state_get(v, buf, len, &used) :
+			  arch_irqchip_state_get(vm, buf, len, &used);
+		if (!err) {
+			err = guest_write(c->vcpu->vm, c->vcpu, gpa(at), buf, used, NULL);
+		}
+		c->res[0] = used;
+	} else {
+		err = guest_read(c->vcpu->vm, gpa(at), buf, len);
+		if (!err) {
+			err = v ? arch_vcpu_irqchip_state_set(v, buf, len) :
+				  arch_irqchip_state_set(vm, buf, len);
+		}
+	}
+	page_free_contig(buf, IRQCHIP_STATE_PAGES);
+	return err;
+}
 
 int64_t hc_gic_state(struct hc_call *c)
 {
-	uint64_t op = c->arg[1], at = c->arg[2], len = c->arg[3], used = 0;
 	struct vm *vm;
-	void *buf;
 	int err = get_vm(c, false, &vm);
 
 	if (err) {
 		return err;
 	}
-	buf = page_alloc_contig(GIC_STATE_PAGES);
-	if (!buf) {
-		err = -TM_ENOMEM;
-	} else if (op > TM_STATE_SET) {
-		err = -TM_EINVAL;
-	} else if (at & 7) {
-		err = -TM_EFAULT;
-	} else if (!vm_quiet(vm)) {
-		err = -TM_EBUSY;
-	} else if (op == TM_STATE_GET) {
-		err = arch_gic_state_get(vm, buf, MIN(len, GIC_STATE_PAGES * PAGE_SIZE), &used);
-		if (!err) {
-			err = guest_write(c->vcpu->vm, c->vcpu, gpa(at), buf, used, NULL);
-		}
-		c->res[0] = used;
-	} else if (len > GIC_STATE_PAGES * PAGE_SIZE) {
-		err = -TM_E2BIG;
-	} else {
-		err = guest_read(c->vcpu->vm, gpa(at), buf, len);
-		if (!err) {
-			err = arch_gic_state_set(vm, buf, len);
-		}
+	err = irqchip_state(c, vm, NULL, &c->arg[1]);
+	vm_put(vm);
+	return err;
+}
+
+int64_t hc_apic_state(struct hc_call *c)
+{
+	uint64_t id = c->arg[1];
+	struct vcpu *v = NULL;
+	struct vm *vm;
+	int err = get_vm(c, false, &vm);
+
+	if (err) {
+		return err;
 	}
-	if (buf) {
-		page_free_contig(buf, GIC_STATE_PAGES);
+	if (id < TM_MAX_VCPUS) {
+		v = __atomic_load_n(&vm->vcpu[index_nospec(id, TM_MAX_VCPUS)], __ATOMIC_ACQUIRE);
 	}
+	err = v ? irqchip_state(c, vm, v, &c->arg[2]) : -TM_ENOENT;
 	vm_put(vm);
 	return err;
 }

@@ -14,7 +14,7 @@
 #include <asm/mmu.h>
 #include <asm/sysreg.h>
 #include <asm/time.h>
-#include <boot/fdt.h>
+#include <boot/arm64/fdt.h>
 #include <drivers/gic/gic.h>
 #include <hyp/boot_info.h>
 #include <hyp/console.h>

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Guest exits: ESR_EL2 to the part that answers, and the way back. Runs on the exiting vCPU's CPU
- * with interrupts masked and no lock held. The end of every exit is exit_finish(): the same vCPU
+ * with interrupts masked and no lock held. The end of every exit is guest_exit_finish(): the same vCPU
  * unless somebody asked for more.
  */
 #include <arch/cpu.h>
 #include <arch/vcpu.h>
 #include <asm/guest.h>
 #include <boot/guest_fdt.h>
+#include <hyp/entry.h>
 #include <hyp/fault.h>
 #include <hyp/log.h>
 #include <hyp/mmio.h>
-#include <hyp/sched.h>
 #include <hyp/vm.h>
 
 #include "mmio_decode.h"
@@ -30,50 +30,6 @@
 static inline struct pcpu *pcpu_here(void)
 {
 	return (struct pcpu *)SYS_READ(tpidr_el2);
-}
-
-/* Whoever changes stage-2 or wants a drain waits for this before anything else happens. */
-static inline void exit_begin(struct pcpu *c, struct vcpu *v)
-{
-	__atomic_store_n(&v->in_guest, false, __ATOMIC_RELEASE);
-	/* After the above: vcpu_wait_out_of_guest() takes a new count as proof. */
-	__atomic_store_n(&v->stats.exits, v->stats.exits + 1, __ATOMIC_RELEASE);
-	c->exits++;
-}
-
-/* Somebody asked for something. Returns the vCPU to enter, with in_guest set. */
-static __attribute__((noinline)) struct vcpu *finish_slow(struct pcpu *c, struct vcpu *v)
-{
-	for (;;) {
-		uint32_t irq = VCPU_REQ_IRQ;
-
-		__atomic_store_n(&v->in_guest, false, __ATOMIC_RELEASE);
-		/* Only VCPU_REQ_IRQ, nothing else to do: no need for the scheduler. */
-		if (!READ_ONCE(c->resched) &&
-		    __atomic_compare_exchange_n(&v->requests, &irq, 0u, false, __ATOMIC_SEQ_CST,
-						__ATOMIC_RELAXED)) {
-			arch_vcpu_irq_sync(v);
-		} else {
-			v = sched_switch();
-		}
-		__atomic_store_n(&v->in_guest, true, __ATOMIC_RELAXED);
-		__asm__ volatile("dmb ish" : : : "memory");
-		if (!(READ_ONCE(c->resched) | READ_ONCE(v->requests))) {
-			return v;
-		}
-	}
-}
-
-static inline struct vcpu *exit_finish(struct pcpu *c, struct vcpu *v)
-{
-	/* Store in_guest, then look: the other side sets a request, then looks at in_guest. One of
-	 * the two sees the other. */
-	__atomic_store_n(&v->in_guest, true, __ATOMIC_RELAXED);
-	__asm__ volatile("dmb ish" : : : "memory");
-	if (likely(!(READ_ONCE(c->resched) | READ_ONCE(v->requests)))) {
-		return v;
-	}
-	return finish_slow(c, v);
 }
 
 void guest_skip(struct vcpu *v)
@@ -353,7 +309,7 @@ struct vcpu *arm64_exit_sync(struct vcpu *v)
 	uint64_t esr = SYS_READ(esr_el2);
 	unsigned ec = ESR_EC(esr);
 
-	exit_begin(pcpu_here(), v);
+	guest_exit_begin(pcpu_here(), v);
 	if (likely(ec == EC_HVC64)) {
 		smccc_call(v, esr & 0xffff);
 	} else if (ec == EC_DABT_LOW) {
@@ -369,31 +325,31 @@ struct vcpu *arm64_exit_sync(struct vcpu *v)
 		handle_other(v, esr);
 	}
 	/* Asking again for the CPU is cheaper than keeping it. */
-	return exit_finish(pcpu_here(), v);
+	return guest_exit_finish(pcpu_here(), v);
 }
 
 struct vcpu *arm64_exit_irq(struct vcpu *v)
 {
 	struct pcpu *c = pcpu_here();
 
-	exit_begin(c, v);
+	guest_exit_begin(c, v);
 	v->stats.irqs++;
 	arch_irq_handle();
-	return exit_finish(c, v);
+	return guest_exit_finish(c, v);
 }
 
 struct vcpu *arm64_exit_serror(struct vcpu *v)
 {
 	struct pcpu *c = pcpu_here();
 
-	exit_begin(c, v);
+	guest_exit_begin(c, v);
 	log_warn_limited("vm %s vcpu %u: SError 0x%llx", v->vm->name, v->id,
 			 (unsigned long long)SYS_READ(esr_el2));
 	vm_kill(v->vm, "SError");
-	return exit_finish(c, v);
+	return guest_exit_finish(c, v);
 }
 
 void arch_enter_guest(struct vcpu *v)
 {
-	guest_enter_asm(exit_finish(pcpu_here(), v));
+	guest_enter_asm(guest_exit_finish(pcpu_here(), v));
 }

@@ -128,7 +128,7 @@ static void state_get(struct vm *vm, struct tm_gic_state *s)
 	}
 }
 
-int arch_gic_state_get(struct vm *vm, void *buf, uint64_t len, uint64_t *used)
+int arch_irqchip_state_get(struct vm *vm, void *buf, uint64_t len, uint64_t *used)
 {
 	struct tm_gic_state *s = buf;
 	unsigned cpus = cpu_count(vm);
@@ -202,7 +202,7 @@ static void cpu_set(struct vm *vm, const struct tm_gic_cpu *in)
 	memcpy(c->ap1r, in->ap1r, sizeof(c->ap1r));
 }
 
-int arch_gic_state_set(struct vm *vm, const void *buf, uint64_t len)
+int arch_irqchip_state_set(struct vm *vm, const void *buf, uint64_t len)
 {
 	const struct tm_gic_state *s = buf;
 	const struct tm_gic_irq *irq = (const struct tm_gic_irq *)(s + 1);
@@ -240,4 +240,18 @@ int arch_gic_state_set(struct vm *vm, const void *buf, uint64_t len)
 	}
 	spin_unlock(&vm->arch.vgic_lock);
 	return err;
+}
+
+/* All of a GIC is in GIC_STATE. */
+int arch_vcpu_irqchip_state_get(struct vcpu *v, void *buf, uint64_t len, uint64_t *used)
+{
+	(void)v, (void)buf, (void)len;
+	*used = 0;
+	return -TM_EOPNOTSUPP;
+}
+
+int arch_vcpu_irqchip_state_set(struct vcpu *v, const void *buf, uint64_t len)
+{
+	(void)v, (void)buf, (void)len;
+	return -TM_EOPNOTSUPP;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The arm64 half of the device tree: GIC, timer, PSCI, UART. Boot CPU, boot time. */
 #include <asm/machine.h>
-#include <boot/fdt.h>
+#include <boot/arm64/fdt.h>
 #include <hyp/boot_info.h>
 #include <hyp/string.h>
 

@@ -451,17 +451,30 @@ FAKE uint32_t arch_doorbell_line(void)
 	return 33;
 }
 
-FAKE int arch_gic_state_get(struct vm *vm, void *buf, uint64_t len, uint64_t *used)
+FAKE int arch_irqchip_state_get(struct vm *vm, void *buf, uint64_t len, uint64_t *used)
 {
 	(void)vm, (void)buf, (void)len;
 	*used = 0;
 	return 0;
 }
 
-FAKE int arch_gic_state_set(struct vm *vm, const void *buf, uint64_t len)
+FAKE int arch_irqchip_state_set(struct vm *vm, const void *buf, uint64_t len)
 {
 	(void)vm, (void)buf;
 	return len == 0 ? 0 : -TM_EINVAL;
+}
+
+FAKE int arch_vcpu_irqchip_state_get(struct vcpu *v, void *buf, uint64_t len, uint64_t *used)
+{
+	(void)v, (void)buf, (void)len;
+	*used = 0;
+	return -TM_EOPNOTSUPP;
+}
+
+FAKE int arch_vcpu_irqchip_state_set(struct vcpu *v, const void *buf, uint64_t len)
+{
+	(void)v, (void)buf, (void)len;
+	return -TM_EOPNOTSUPP;
 }
 
 FAKE int arch_timer_state_get(struct vcpu *v, struct tm_timer_state *s)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// boot/fdt.c: trees as firmware makes them, with 32-bit and 64-bit cells, and damaged ones.
+// boot/arm64/fdt.c: trees as firmware makes them, with 32-bit and 64-bit cells, and damaged ones.
 //
-// LINK: boot/fdt.c
+// LINK: boot/arm64/fdt.c
 // LIBS: -lfdt
 
 #include <libfdt.h>
@@ -10,7 +10,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include <boot/fdt.h>
+#include <boot/arm64/fdt.h>
 #include <hyp/boot_info.h>
 
 #include "check.h"

@@ -50,8 +50,8 @@ core=$(files hyp | grep -v '^hyp/public/')
 includes 'the core includes <abi/> <hyp/> <arch/>' \
 	"<(abi|hyp|arch)/[a-z0-9_/]*\.h>|<asm/|<boot/(guest_fdt|image_load)\.h>|\"[a-z0-9_]*\.h\"|<libfdt\.h>|$STD" $core
 hits=$(grep -nHE 'include *<asm/' $core /dev/null |
-	grep -vE '^hyp/include/(hyp/(lock|vcpu|vm|types|percpu|barrier)|arch/[a-z0-9_]*)\.h:')
-[ -z "$hits" ] || fail 'the core includes <asm/> through lock.h, vcpu.h, vm.h, types.h only' "$hits"
+	grep -vE '^hyp/include/(hyp/(lock|vcpu|vm|stage2|types)|arch/[a-z0-9_]*)\.h:')
+[ -z "$hits" ] || fail 'the core includes <asm/> through lock.h, vcpu.h, vm.h, stage2.h, types.h only' "$hits"
 hits=$(grep -nHE '^[[:space:]]*#[[:space:]]*(el)?if.*(__aarch64__|__x86_64__|__arm__|TM_ARCH|defined *\(ARCH)' $core /dev/null)
 [ -z "$hits" ] || fail 'the core has no #if on the architecture' "$hits"
 

@@ -18,6 +18,11 @@ arm64)
 	triple=aarch64-none-elf
 	flags='-mstrict-align'
 	;;
+x86)
+	# No SSE: a guest may run library code before it has set up the FPU, and in interrupt handlers.
+	triple=x86_64-none-elf
+	flags='-mgeneral-regs-only -mno-red-zone -fcf-protection=none'
+	;;
 *)
 	echo "newlib: no recipe for ARCH=$arch" >&2
 	exit 1

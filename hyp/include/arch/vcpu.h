@@ -50,8 +50,12 @@ uint32_t arch_doorbell_line(void);
 
 /* Device state for snapshots; all vCPUs stopped or paused (-TM_EBUSY). len is the buffer's size;
  * *used the size needed (-TM_E2BIG when len is short). */
-int must_check arch_gic_state_get(struct vm *vm, void *buf, uint64_t len, uint64_t *used);
-int must_check arch_gic_state_set(struct vm *vm, const void *buf, uint64_t len);
+/* GIC_STATE: what all vCPUs share of the interrupt controller (arm64: all of it). */
+int must_check arch_irqchip_state_get(struct vm *vm, void *buf, uint64_t len, uint64_t *used);
+int must_check arch_irqchip_state_set(struct vm *vm, const void *buf, uint64_t len);
+/* APIC_STATE: one vCPU's own part. -TM_EOPNOTSUPP where there is none. v is quiet. */
+int must_check arch_vcpu_irqchip_state_get(struct vcpu *v, void *buf, uint64_t len, uint64_t *used);
+int must_check arch_vcpu_irqchip_state_set(struct vcpu *v, const void *buf, uint64_t len);
 struct tm_timer_state;
 int must_check arch_timer_state_get(struct vcpu *v, struct tm_timer_state *s);
 int must_check arch_timer_state_set(struct vcpu *v, const struct tm_timer_state *s);

@@ -70,6 +70,7 @@ int64_t hc_yield(struct hc_call *c);
 int64_t hc_pvtime_set(struct hc_call *c);
 int64_t hc_irq_line(struct hc_call *c);
 int64_t hc_gic_state(struct hc_call *c);
+int64_t hc_apic_state(struct hc_call *c);
 int64_t hc_timer_state(struct hc_call *c);
 int64_t hc_uart_state(struct hc_call *c);
 int64_t hc_hyp_write(struct hc_call *c);

@@ -23,7 +23,8 @@ enum lock_rank {
 	LOCK_PAGE_ALLOC = 62,	/* the hypervisor's page pool */
 	LOCK_OWNER = 64,	/* page owner table */
 	LOCK_VUART = 68,	/* an emulated console UART; raises its line under it */
-	LOCK_VGIC = 70,
+	LOCK_BOARD = 69,	/* emulated chips that feed the interrupt controller */
+	LOCK_VGIC = 70,		/* the emulated interrupt controller: a VM's GIC, a vCPU's local APIC */
 	LOCK_VCPU = 74,		/* one vCPU's state */
 	LOCK_SCHED = 75,	/* a CPU's run queue */
 	LOCK_TIMER = 78,

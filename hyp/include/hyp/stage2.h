@@ -7,6 +7,7 @@
 #ifndef HYP_STAGE2_H
 #define HYP_STAGE2_H
 
+#include <asm/stage2.h>
 #include <hyp/lock.h>
 #include <hyp/page_alloc.h>
 #include <hyp/pgtable.h>
@@ -19,6 +20,7 @@ struct stage2 {
 	struct pgtable pt;
 	struct mem_pool *pool;		/* table pages, out of the reservation */
 	uint16_t vmid;
+	struct arch_stage2 arch;
 	struct tlbcheck check;		/* debug builds: pending invalidations */
 	uint64_t leaves[4];		/* by level, for SLOT_QUERY and tests */
 };

@@ -77,9 +77,9 @@ enum tm_hc {
 	/* 0x0700 interrupts and device state */
 	TM_HC_IRQ_LINE = 0x0700,	/* (vm, line, level): INTID on arm64, GSI on x86 */
 	TM_HC_MSI = 0x0701,		/* (vm, addr, data, devid) */
-	TM_HC_GIC_STATE = 0x0702,	/* (vm, TM_STATE_*, desc, len) */
+	TM_HC_GIC_STATE = 0x0702,	/* (vm, TM_STATE_*, desc, len): x86: tm_board_state */
 	TM_HC_ITS_STATE = 0x0703,	/* (vm, its, op, desc, len) */
-	TM_HC_APIC_STATE = 0x0704,	/* (vm, id, op, desc, len) */
+	TM_HC_APIC_STATE = 0x0704,	/* (vm, id, TM_STATE_*, desc, len); x86 only */
 	TM_HC_TIMER_STATE = 0x0705,	/* (vm, id, TM_STATE_*, desc, len) */
 	TM_HC_UART_STATE = 0x0706,	/* (vm, TM_STATE_*, desc, len) */
 

@@ -7,7 +7,7 @@
  * name costs a scan each, a million instructions on an ordinary tree.
  */
 #include <arch/boot.h>
-#include <boot/fdt.h>
+#include <boot/arm64/fdt.h>
 #include <hyp/boot_info.h>
 #include <hyp/string.h>
 

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * VMX and SVM behind one table, chosen once at boot by virt_init(). The table moves state between
+ * struct arch_vcpu and the VMCS or VMCB and turns an exit into one call of exit.h; what an exit
+ * means is decided there, once for both. All rows run on the CPU that has v loaded, interrupts
+ * masked, but where said otherwise.
+ */
+#ifndef ASM_VIRT_H
+#define ASM_VIRT_H
+
+#include <asm/vcpu.h>
+#include <hyp/err.h>
+#include <hyp/types.h>
+
+struct pcpu;
+struct vcpu;
+struct vm;
+struct stage2;
+
+/* Guest state that hardware holds. Segment registers: three words each, in the order of
+ * enum tm_segment_index: XREG_SEG(index, part). */
+enum x86_reg {
+	XREG_RSP, XREG_RIP, XREG_RFLAGS, XREG_CR0, XREG_CR3, XREG_CR4, XREG_EFER, XREG_DR7,
+	XREG_GDTR_BASE, XREG_GDTR_LIMIT, XREG_IDTR_BASE, XREG_IDTR_LIMIT,
+	XREG_BLOCKING,			/* TM_BLOCK_* */
+	XREG_SYSENTER_CS, XREG_SYSENTER_ESP, XREG_SYSENTER_EIP, XREG_PAT,
+	XREG_SEG_FIRST,
+	XREG_COUNT = XREG_SEG_FIRST + 8 * 4
+};
+enum seg_part { SEG_SELECTOR, SEG_ATTRIBUTES, SEG_LIMIT, SEG_BASE };
+#define XREG_SEG(index, part) ((enum x86_reg)(XREG_SEG_FIRST + (index) * 4 + (part)))
+
+enum virt_window { WINDOW_NONE = 0, WINDOW_IRQ = 1, WINDOW_NMI = 2 };
+enum { DIRTY_WP, DIRTY_DBM, DIRTY_PML };	/* = enum tm_backend */
+
+struct virt_ops {
+	const char *name;		/* "VMX" */
+	/* Boot CPU, once: NULL, or why this CPU cannot be used. */
+	const char *(*probe)(void);
+	/* Every CPU, before its first vCPU: VMXON, EFER.SVME. False: this CPU cannot join. */
+	bool (*cpu_init)(struct pcpu *c);
+	int (*vcpu_init)(struct vcpu *v);	/* any CPU: memory and constant controls */
+	void (*vcpu_free)(struct vcpu *v);	/* any CPU: not loaded, never runs again */
+	/* load: VMCS current, root and tags set; put: everything that other CPUs may read is in
+	 * memory, so that read/write work wherever the vCPU is next. */
+	void (*load)(struct vcpu *v);
+	void (*put)(struct vcpu *v);
+	/* One entry with v->arch.event, one exit: saves the interrupted event for reinjection, drains
+	 * what hardware logged, calls guest_exit_begin(), then one handler of exit.h. */
+	void (*run)(struct vcpu *v);
+	/* Guest state; v loaded here, or put and quiet. */
+	uint64_t (*read)(struct vcpu *v, enum x86_reg r);
+	void (*write)(struct vcpu *v, enum x86_reg r, uint64_t val);
+	/* Exit as soon as an interrupt or an NMI can be taken (enum virt_window). */
+	void (*window)(struct vcpu *v, unsigned what);
+	/* This CPU: forgets all translations under tag v->arch.asid and of this stage 2. */
+	void (*flush)(struct vcpu *v);
+	unsigned asids;			/* tags 1 .. asids - 1 are for guests; set by probe */
+	unsigned backends;		/* 1 << DIRTY_*; set by probe */
+	const struct pgtable_format *format;
+};
+
+extern struct virt_ops vmx_ops, svm_ops;
+extern const struct virt_ops *virt;	/* the chosen one */
+
+/* Boot CPU: NULL, or the line for cannot_start(). */
+const char *virt_init(void);
+
+/* General registers by number, RSP included. */
+uint64_t vcpu_gpr(struct vcpu *v, unsigned n);
+void vcpu_set_gpr(struct vcpu *v, unsigned n, uint64_t val);
+
+/* ---- tlb.c: tags and generations --------------------------------------------------------------- */
+
+/* Before each entry: a tag for this CPU; flushes when the stage 2 has moved on. Publishes that this
+ * CPU is about to be in the guest of that stage 2; tlb_left() takes it back, right after the exit. */
+void tlb_enter(struct vcpu *v);
+void tlb_left(struct vcpu *v);
+
+#endif
