@@ -18,7 +18,8 @@ int arch_vm_init(struct vm *vm)
 {
 	int err;
 
-	vm->arch.cntvoff = arch_time_now();
+	/* Not the present: with 0 no compare value of the guest can wrap, see hw_cval(). */
+	vm->arch.cntvoff = 0;
 	memset(vm->arch.last_ran, 0, sizeof(vm->arch.last_ran));
 	err = vgic_vm_init(vm);
 	if (!err && (vm->is_manager || (vm->flags & (TM_VM_CONSOLE | TM_VM_STATIC)))) {

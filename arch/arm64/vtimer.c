@@ -82,6 +82,21 @@ static void vtimer_stand_in(struct vcpu *v)
 	}
 }
 
+/*
+ * A compare value that passes 2^64 on its way to the physical count is never due. Hardware knows;
+ * QEMU before 8.1.4 takes it for one of the past, and its main loop serves that timer for ever with
+ * all its locks held: the whole machine stops. So such a value stays here and the register gets the
+ * last one that does not wrap, as far away. What a guest writes itself does not pass here: hence
+ * the offset of 0 that VMs are born with. A restored VM has another one and could do it there.
+ */
+static uint64_t hw_cval(const struct vcpu *v, uint64_t cval)
+{
+	uint64_t off = v->vm->arch.cntvoff;
+
+	/* An offset in the future is a negative one: then it is the wrapped sum that is right. */
+	return off <= arch_time_now() && cval > ~0ull - off ? ~0ull - off : cval;
+}
+
 void vtimer_load(struct vcpu *v)
 {
 	struct vtimer *t = &v->arch.vtimer;
@@ -92,7 +107,8 @@ void vtimer_load(struct vcpu *v)
 		gic_ppi_set_active(GIC_PPI_VIRT_TIMER, true);
 	}
 	SYS_WRITE(cntvoff_el2, v->vm->arch.cntvoff);
-	SYS_WRITE(cntv_cval_el0, t->cval);
+	t->hw_cval = hw_cval(v, t->cval);
+	SYS_WRITE(cntv_cval_el0, t->hw_cval);
 	ISB();
 	SYS_WRITE(cntv_ctl_el0, t->ctl);
 }
@@ -101,9 +117,12 @@ void vtimer_put(struct vcpu *v)
 {
 	struct vtimer *t = &v->arch.vtimer;
 	const struct vgic_irq *q = &v->arch.vgic.priv[VTIMER_INTID];
+	uint64_t cval = SYS_READ(cntv_cval_el0);
 
 	t->ctl = (uint32_t)SYS_READ(cntv_ctl_el0) & (CTL_ENABLE | CTL_IMASK);
-	t->cval = SYS_READ(cntv_cval_el0);
+	if (cval != t->hw_cval) {
+		t->cval = cval;
+	}
 	SYS_WRITE(cntv_ctl_el0, 0);
 	ISB();
 	if (READ_ONCE(q->flags) & (TM_GIC_LINE | TM_GIC_ACTIVE)) {

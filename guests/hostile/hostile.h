@@ -24,6 +24,9 @@ void attack_instructions(struct hostile *h);
 void attack_sysregs(struct hostile *h);
 void attack_sgis(struct hostile *h);
 
+/* timers.c: compare values that are past, far, or wrap. */
+void attack_timers(struct hostile *h);
+
 /* calls.c: hypercalls with guest rights. */
 void attack_calls(struct hostile *h);
 

@@ -54,6 +54,7 @@ int main(void)
 	if (h.budget == 0 && strcmp(end, "spin") == 0) {
 		spin_in_faults();
 	}
+	attack_timers(&h);	/* before SGIs are left active, which would keep it asleep */
 	attack_calls(&h);
 	attack_instructions(&h);
 	attack_sgis(&h);

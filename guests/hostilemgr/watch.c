@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Scene "watch": guests/hostile once on the CPU of the counting neighbour, once beside it.
+// Scene "watch": guests/hostile once on the CPU of the counting neighbour, once beside it; timer
+// states that wrap, as a snapshot may hold them.
 
 #include <stdio.h>
 #include <string.h>
 #include <tidemark/call.h>
 #include <tidemark/guest.h>
 #include <tidemark/irq.h>
+#include <tidemark/prng.h>
 #include <tidemark/tap.h>
 #include "hostilemgr.h"
 
 #define RAM_SIZE (16u << 20)
 #define LOOK_US 1000000u		/* the neighbour has counted on in that time */
 #define LIMIT_US 600000000u
+#define RESTORES 16u
 #define SPIN_US 1500000u		/* how long a guest that only faults is watched */
 
 static uint64_t skipped;
@@ -89,6 +92,51 @@ static uint64_t one_attack(struct neighbour *n, const char *args, uint32_t vcpus
 	return share;
 }
 
+/* One restored state whose compare value passes 2^64 on the way to the physical count. It is never
+ * due, it stays as it is, and the machine outlives it. */
+static bool wrapping_deadline(struct vmm_vm *vm, struct tm_prng *rng)
+{
+	static struct tm_timer_state now;
+	static struct tm_timer_state set;
+	uint64_t back = tm_prng_below(rng, 4);
+
+	memset(&set, 0, sizeof(set));
+	set.cntvct = tm_prng_below(rng, 1u << tm_prng_below(rng, 20));
+	set.cntv_cval = ~(uint64_t)0 - (back != 0 ? back - 1 : tm_prng_below(rng, tm_timer_now() / 2));
+	set.cntp_cval = ~(uint64_t)0 - tm_prng_below(rng, 3);
+	set.cntv_ctl = 1 + (uint32_t)tm_prng_below(rng, 2) * 2;
+	set.cntp_ctl = 1;
+	if (tm_vm_pause(vm->handle, TM_PAUSE_QUIESCE) != 0 ||
+	    tm_timer_state(vm->handle, 0, TM_STATE_SET, &set) != 0 ||
+	    tm_vm_resume(vm->handle) != 0) {
+		return false;
+	}
+	/* Put away and loaded several times. */
+	(void)vmm_wait(20000, NULL, NULL);
+	return tm_vm_pause(vm->handle, TM_PAUSE_QUIESCE) == 0 &&
+	       tm_timer_state(vm->handle, 0, TM_STATE_GET, &now) == 0 &&
+	       now.cntvct > set.cntvct && now.cntv_cval == set.cntv_cval &&
+	       now.cntp_cval == set.cntp_cval && now.cntv_ctl == set.cntv_ctl &&
+	       now.cntp_ctl == set.cntp_ctl && tm_vm_resume(vm->handle) == 0;
+}
+
+static void restored_deadlines(struct neighbour *n)
+{
+	struct vmm_vm *vm = start_hostile("ops=0 end=spin", 1, 2);
+	struct tm_prng rng;
+	uint32_t good = 0;
+
+	tm_prng_seed(&rng, tm_bootarg_u64("seed", 1));
+	(void)vmm_wait(100000, NULL, NULL);
+	(void)neighbour_counts(n);
+	while (vm != NULL && good < RESTORES && wrapping_deadline(vm, &rng)) {
+		good++;
+	}
+	tap_eq(good, RESTORES, "restored compare values that wrap");
+	tap_ok(neighbour_counts(n), "the neighbour counted meanwhile");
+	tap_ok(vm != NULL && vmm_destroy(vm) == 0, "their VM destroyed");
+}
+
 /* All of it once in small: the hypervisor's tables of our own map grow to what they will be. */
 static void warm_up(void)
 {
@@ -138,6 +186,7 @@ void scene_watch(void)
 	share = one_attack(&counter, "ops=0 end=spin", 1, 2, false);
 	tap_ok(share >= least, "faults without end: the neighbour kept %llu.%llu %%",
 	       (unsigned long long)share / 10, (unsigned long long)share % 10);
+	restored_deadlines(&counter);
 	tap_ok(neighbour_hash(&idle) == idle.hash, "the idle neighbour's memory is as it was");
 	tap_ok(neighbour_end(&counter), "the counting neighbour ended in order");
 	tap_ok(neighbour_end(&idle), "the idle neighbour destroyed");

@@ -56,6 +56,7 @@ struct vgic_cpu {
 /* The virtual timer, and the emulated physical one. */
 struct vtimer {
 	uint64_t cval;
+	uint64_t hw_cval;		/* what vtimer_load() put into the register for it */
 	uint32_t ctl;
 	struct hyptimer soft;
 	uint8_t intid;
