@@ -91,7 +91,7 @@ TM_ASSERT_OFFSET(tm_regs, sys, 304);
 TM_ASSERT_OFFSET(tm_regs, v, 1072);
 TM_ASSERT_OFFSET(tm_regs, fpsr, 1584);
 
-/* TIMER_STATE. GET reads at the moment of the call; SET of cntvct moves the VM's CNTVOFF, 0 before. */
+/* TIMER_STATE. GET reads at the moment of the call; SET of cntvct moves the VM's CNTVOFF from 0. */
 struct tm_timer_state {
 	uint64_t cntvct;
 	uint64_t cntv_cval;
