@@ -74,7 +74,8 @@ void lapic_set_cr8(struct vcpu *v, uint64_t val);
 bool lapic_msr(struct vcpu *v, uint32_t msr, bool write, uint64_t *val);
 /* x2APIC mode is on. */
 bool lapic_is_x2apic(const struct vcpu *v);
-/* Architectural reset (power-on and, with init, INIT: the APIC id and base stay). */
+/* Architectural reset (power-on and, with init, INIT: the APIC id and base stay). v is loaded here
+ * or quiet. SIPI does not come through here: INIT has been served before. */
 void lapic_reset(struct vcpu *v, bool init);
 void lapic_vcpu_init(struct vcpu *v);
 void lapic_vcpu_gone(struct vcpu *v);

@@ -48,7 +48,9 @@ struct exit_npf {
 };
 void exit_npf(struct vcpu *v, const struct exit_npf *f);
 
-/* An exception of the guest that we intercept for its own sake (#DB, #AC, #UD, #MC policy). */
+/* An exception of the guest that we intercept for its own sake (#DB, #AC, #UD, #MC policy). Of a
+ * #DB, error = the bits for DR6 (VMX: the exit qualification; SVM: the DR6 of the VMCB). DR6 as the
+ * guest reads it is v->arch.dr6: MOV DR is always intercepted, so the hardware's does not matter. */
 void exit_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error);
 void exit_triple_fault(struct vcpu *v);
 void exit_external_interrupt(struct vcpu *v);
@@ -58,13 +60,21 @@ void exit_unknown(struct vcpu *v, const char *what, uint64_t reason);
 /* Entry failed, or our own check before it did: ends that VM. */
 void exit_invalid_state(struct vcpu *v, const char *why);
 
+/* ---- INIT and SIPI, from the sender's CPU, no lock held (lapic.c) ------------------------------- */
+
+void vcpu_init_signal(struct vcpu *v);
+void vcpu_sipi(struct vcpu *v, uint8_t vector);
+/* NMI for v, from any CPU. */
+void vcpu_nmi(struct vcpu *v);
+
 /* ---- inject.c ---------------------------------------------------------------------------------- */
 
 void inject_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error);
 void inject_gp(struct vcpu *v);
 void inject_ud(struct vcpu *v);
 void inject_pf(struct vcpu *v, uint64_t gva, uint32_t error);
-/* Before each entry: chooses what is delivered, or asks for a window. */
+/* Before each entry: chooses what is delivered, or asks for a window. An event is for one entry:
+ * run() leaves none behind but an interrupted one. */
 void inject_prepare(struct vcpu *v);
 
 /* ---- check.c, debug builds: the entry checks of SDM 27.3 / APM 15.5 that hardware would make ----- */

@@ -38,7 +38,8 @@ struct x86_event {
 	uint32_t error;
 };
 
-/* MSRs that are the guest's own while it is loaded, switched by virt->load/put or by hardware. */
+/* MSRs that are the guest's own while it is loaded: in hardware then; else in msr[], or where the
+ * vendor keeps those that it switches (virt->hw_msrs). */
 enum switched_msr {
 	SMSR_STAR, SMSR_LSTAR, SMSR_CSTAR, SMSR_SFMASK, SMSR_KERNEL_GS_BASE, SMSR_TSC_AUX,
 	SMSR_SYSENTER_CS, SMSR_SYSENTER_ESP, SMSR_SYSENTER_EIP, SMSR_PAT, SMSR_COUNT
@@ -57,9 +58,14 @@ struct arch_vcpu {
 
 	struct x86_event event;		/* for the next entry */
 	uint8_t nmi_pending;		/* 0..2, atomic: set from any CPU */
-	bool init_pending;		/* INIT from another vCPU, served in arch_vcpu_irq_sync() */
+	bool init_pending;		/* atomic: INIT from another vCPU, served by arch_vcpu_irq_sync() */
+	uint16_t sipi;			/* atomic: 0x100 | vector that came before INIT was served */
+	bool halted;			/* in HLT: enters again only with an interrupt */
+	bool dead_halt;			/* ... with IF = 0: NMI and INIT only; read by other vCPUs */
+	bool pdptes_stale;		/* PAE: to be read from memory before the entry */
+	struct x86_event again;		/* an interrupt whose delivery was overtaken by an exception */
 
-	uint64_t cr0_shown, cr4_shown;	/* what the guest reads: CR0/CR4 with the bits that we force */
+	uint64_t cr0_shown, cr4_shown;	/* for vmx/: what the guest reads */
 	uint64_t xcr0;
 	uint64_t dr[4], dr6;		/* DR7 is in VMCS/VMCB */
 	bool debug_live;		/* its DR0-3 are in hardware */
@@ -75,8 +81,9 @@ struct arch_vcpu {
 	uint16_t asid_cpu;		/* + 1; 0: none yet */
 	uint64_t tlb_gen;		/* of its stage 2, last flushed on that CPU (struct arch_stage2) */
 
-	/* the MMIO that went to the manager, decoded once (asm/decode.h) */
-	uint8_t mmio_insn[64];
+	/* the MMIO that went to the manager, decoded once (emulate.c) */
+	uint64_t mmio_insn[8];
+	bool mmio_write_back;		/* the second half of a read-modify-write is due */
 
 	struct lapic lapic;
 	uint8_t *xsave;			/* a page: XSAVE area of the guest */

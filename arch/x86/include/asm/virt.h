@@ -17,18 +17,30 @@ struct vcpu;
 struct vm;
 struct stage2;
 
-/* Guest state that hardware holds. Segment registers: three words each, in the order of
- * enum tm_segment_index: XREG_SEG(index, part). */
+/*
+ * Guest state that hardware holds. Segment registers: four words each, in the order of
+ * enum tm_segment_index: XREG_SEG(index, part); attributes as in struct tm_segment, the DPL of SS
+ * being the CPL. CR0, CR4 and EFER are what the guest has written and reads (LMA included): a row
+ * adds what the hardware needs (NE, VMXE, SVME) and hides it again, and keeps what depends on them
+ * right (VMX: "IA-32e mode guest" = LMA, unrestricted guest).
+ */
 enum x86_reg {
 	XREG_RSP, XREG_RIP, XREG_RFLAGS, XREG_CR0, XREG_CR3, XREG_CR4, XREG_EFER, XREG_DR7,
 	XREG_GDTR_BASE, XREG_GDTR_LIMIT, XREG_IDTR_BASE, XREG_IDTR_LIMIT,
 	XREG_BLOCKING,			/* TM_BLOCK_* */
+	XREG_TSC_OFFSET,		/* as v->arch.tsc_offset, which exit.c keeps */
+	XREG_PDPTE0, XREG_PDPTE1, XREG_PDPTE2, XREG_PDPTE3, /* PAE paging; SVM has no use for them */
+	/* the order of enum switched_msr; a row knows those of hw_msrs only */
+	XREG_STAR, XREG_LSTAR, XREG_CSTAR, XREG_SFMASK, XREG_KERNEL_GS_BASE, XREG_TSC_AUX,
 	XREG_SYSENTER_CS, XREG_SYSENTER_ESP, XREG_SYSENTER_EIP, XREG_PAT,
 	XREG_SEG_FIRST,
 	XREG_COUNT = XREG_SEG_FIRST + 8 * 4
 };
 enum seg_part { SEG_SELECTOR, SEG_ATTRIBUTES, SEG_LIMIT, SEG_BASE };
 #define XREG_SEG(index, part) ((enum x86_reg)(XREG_SEG_FIRST + (index) * 4 + (part)))
+#define XREG_SMSR(i) ((enum x86_reg)(XREG_STAR + (i)))
+_Static_assert(XREG_SMSR(SMSR_SYSENTER_CS) == XREG_SYSENTER_CS && XREG_SMSR(SMSR_PAT) == XREG_PAT,
+	       "one order");
 
 enum virt_window { WINDOW_NONE = 0, WINDOW_IRQ = 1, WINDOW_NMI = 2 };
 enum { DIRTY_WP, DIRTY_DBM, DIRTY_PML };	/* = enum tm_backend */
@@ -45,8 +57,12 @@ struct virt_ops {
 	 * memory, so that read/write work wherever the vCPU is next. */
 	void (*load)(struct vcpu *v);
 	void (*put)(struct vcpu *v);
-	/* One entry with v->arch.event, one exit: saves the interrupted event for reinjection, drains
-	 * what hardware logged, calls guest_exit_begin(), then one handler of exit.h. */
+	/*
+	 * One entry with v->arch.event, one exit. Before: guest_state_bad() in debug builds, CR2.
+	 * After, in this order: tlb_left(v), so that nobody waits for us while we take locks; CR2;
+	 * v->arch.event is invalid, or the event whose delivery was interrupted (for reinjection);
+	 * what hardware logged is drained; guest_exit_begin(); one handler of exit.h.
+	 */
 	void (*run)(struct vcpu *v);
 	/* Guest state; v loaded here, or put and quiet. */
 	uint64_t (*read)(struct vcpu *v, enum x86_reg r);
@@ -55,6 +71,8 @@ struct virt_ops {
 	void (*window)(struct vcpu *v, unsigned what);
 	/* This CPU: forgets all translations under tag v->arch.asid and of this stage 2. */
 	void (*flush)(struct vcpu *v);
+	unsigned hw_msrs;		/* 1 << SMSR_*: hardware switches them, read/write reach them
+					 * as XREG_SMSR(i); vcpu.c does the others */
 	unsigned asids;			/* tags 1 .. asids - 1 are for guests; set by probe */
 	unsigned backends;		/* 1 << DIRTY_*; set by probe */
 	const struct pgtable_format *format;
@@ -63,8 +81,11 @@ struct virt_ops {
 extern struct virt_ops vmx_ops, svm_ops;
 extern const struct virt_ops *virt;	/* the chosen one */
 
-/* Boot CPU: NULL, or the line for cannot_start(). */
+/* Boot CPU, after its control registers and its GDT, IDT and TSS are final: NULL, or the line for
+ * cannot_start(). */
 const char *virt_init(void);
+/* Every CPU, the boot CPU after virt_init(): its FPU for guests, then virt->cpu_init(). */
+bool must_check virt_cpu_init(struct pcpu *c);
 
 /* General registers by number, RSP included. */
 uint64_t vcpu_gpr(struct vcpu *v, unsigned n);
