@@ -396,7 +396,7 @@ static void dsdt_parse(struct acpi_info *info, const uint8_t *t, uint32_t len)
 	if (t == NULL) {
 		return;
 	}
-	for (uint32_t at = HEADER_BYTES + 2; !info->has_s5 && at + 4 < len; at++) {
+	for (uint32_t at = HEADER_BYTES + 1; !info->has_s5 && at + 4 < len; at++) {
 		const uint8_t *name = t + at;
 
 		if (memcmp(name, "_S5_", 4) == 0 &&
