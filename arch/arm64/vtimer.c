@@ -241,6 +241,22 @@ int arch_timer_state_get(struct vcpu *v, struct tm_timer_state *s)
 	return 0;
 }
 
+/* The others' soft timers stand for deadlines by the old offset: one that is early now finds nothing
+ * due and would be the last. Their WFI returns instead, and the load sees to the timer. */
+static void move_count(struct vcpu *v, uint64_t cntvoff)
+{
+	struct vm *vm = v->vm;
+
+	vm->arch.cntvoff = cntvoff;
+	for (unsigned i = 0; i < vm->vcpus_max; i++) {
+		struct vcpu *other = vgic_vcpu(vm, i);
+
+		if (other && other != v) {
+			vcpu_irq_kick(other);
+		}
+	}
+}
+
 int arch_timer_state_set(struct vcpu *v, const struct tm_timer_state *s)
 {
 	struct arch_vcpu *a = &v->arch;
@@ -257,7 +273,7 @@ int arch_timer_state_set(struct vcpu *v, const struct tm_timer_state *s)
 			return -TM_EINVAL;
 		}
 	}
-	v->vm->arch.cntvoff = arch_time_now() - s->cntvct;
+	move_count(v, arch_time_now() - s->cntvct);
 	a->vtimer.cval = s->cntv_cval;
 	a->vtimer.ctl = s->cntv_ctl & (CTL_ENABLE | CTL_IMASK);
 	a->ptimer.cval = s->cntp_cval;

@@ -3,8 +3,8 @@
 // A guest that attacks with what every guest has. Prints TAP; the program in the manager's place
 // (guests/hostilemgr) looks at the neighbours meanwhile.
 // bootargs: ops= random operations of each kind (100000); stride= pages between two of the sweep
-//   (1); seed=; end=off|spin: power off at the end, or loop in faults for ever (off); with ops=0 at
-//   once.
+//   (1); seed=; end=off|spin|nap: power off at the end, loop in faults for ever, or (ops=0 only)
+//   sleep NAP_US on one timer and power off (off); with ops=0 at once.
 
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +13,8 @@
 #include <tidemark/irq.h>
 #include <tidemark/tap.h>
 #include "hostile.h"
+
+#define NAP_US 500000u
 
 /* No translation works from here on: each fault's handler faults. Only the hypervisor ends this. */
 static _Noreturn void spin_in_faults(void)
@@ -23,6 +25,19 @@ static _Noreturn void spin_in_faults(void)
 	for (;;) {
 		*(volatile uint64_t *)16 = 1;
 	}
+}
+
+static void nap(void)
+{
+	uint64_t until = tm_timer_now() + tm_us_to_ticks(NAP_US);
+
+	tm_irq_enable(TM_IRQ_VTIMER);
+	(void)tm_irq_save();
+	tm_timer_arm_at(until);
+	while (tm_timer_now() < until) {
+		tm_wfi();
+	}
+	tm_timer_stop();
 }
 
 static void other_cpu(void *arg)
@@ -53,6 +68,10 @@ int main(void)
 	}
 	if (h.budget == 0 && strcmp(end, "spin") == 0) {
 		spin_in_faults();
+	}
+	if (h.budget == 0 && strcmp(end, "nap") == 0) {
+		nap();
+		return 0;
 	}
 	attack_timers(&h);	/* before SGIs are left active, which would keep it asleep */
 	attack_calls(&h);

@@ -137,6 +137,30 @@ static void restored_deadlines(struct neighbour *n)
 	tap_ok(vm != NULL && vmm_destroy(vm) == 0, "their VM destroyed");
 }
 
+/* The count of a paused VM is put back, with the state of one vCPU, while the other one sleeps: its
+ * deadline is later now, and it must not be lost. */
+static void later_deadline(void)
+{
+	static struct tm_timer_state s;
+	struct vmm_vm *vm = start_hostile("ops=0 end=nap", 2, 4);
+	uint64_t limit = tm_timer_now() + tm_us_to_ticks(20000000);
+	bool good = vm != NULL;
+
+	if (good) {
+		(void)vmm_wait(200000, NULL, NULL);
+		good = tm_vm_pause(vm->handle, TM_PAUSE_QUIESCE) == 0 &&
+		       tm_timer_state(vm->handle, 1, TM_STATE_GET, &s) == 0;
+		s.cntvct -= tm_us_to_ticks(100000);
+		good &= tm_timer_state(vm->handle, 1, TM_STATE_SET, &s) == 0 &&
+			tm_vm_resume(vm->handle) == 0;
+	}
+	while (good && vm->shutdown_type == 0 && tm_timer_now() < limit) {
+		(void)vmm_wait(1000, NULL, NULL);
+	}
+	tap_ok(good && vm->shutdown_type == TM_SHUTDOWN_OFF, "a sleeper outlives a later deadline");
+	tap_ok(vm != NULL && vmm_destroy(vm) == 0, "the sleeper destroyed");
+}
+
 /* All of it once in small: the hypervisor's tables of our own map grow to what they will be. */
 static void warm_up(void)
 {
@@ -187,6 +211,7 @@ void scene_watch(void)
 	tap_ok(share >= least, "faults without end: the neighbour kept %llu.%llu %%",
 	       (unsigned long long)share / 10, (unsigned long long)share % 10);
 	restored_deadlines(&counter);
+	later_deadline();
 	tap_ok(neighbour_hash(&idle) == idle.hash, "the idle neighbour's memory is as it was");
 	tap_ok(neighbour_end(&counter), "the counting neighbour ended in order");
 	tap_ok(neighbour_end(&idle), "the idle neighbour destroyed");
