@@ -38,7 +38,7 @@ void event_set(struct vcpu *v)
 	}
 	old = __atomic_fetch_or(&page->word[v->vm->handle % TM_MAX_VMS], bit, __ATOMIC_RELEASE);
 	if (!(old & bit)) {
-		arch_irq_pulse(vm_manager(), arch_doorbell_line());
+		arch_doorbell_ring(vm_manager());
 	}
 }
 
@@ -66,7 +66,7 @@ void event_attach(void)
 		any = any || __atomic_load_n(&page->word[i], __ATOMIC_RELAXED);
 	}
 	if (any) {
-		arch_irq_pulse(vm_manager(), arch_doorbell_line());
+		arch_doorbell_ring(vm_manager());
 	}
 }
 

@@ -47,11 +47,14 @@ int64_t hc_map_events(struct hc_call *c)
 	struct tm_event_page *page;
 	int err;
 
-	/* arm64: the doorbell is an edge SPI and no vector is chosen. */
-	if (c->arg[1] >= TM_MAX_VCPUS || c->arg[2] ||
+	if (c->arg[1] >= TM_MAX_VCPUS ||
 	    !__atomic_load_n(&manager->vcpu[index_nospec(c->arg[1], TM_MAX_VCPUS)],
 			     __ATOMIC_ACQUIRE)) {
 		return -TM_EINVAL;
+	}
+	err = arch_doorbell_check(manager, c->arg[1], c->arg[2]);
+	if (err) {
+		return err;
 	}
 	page = event_page();
 	if (!page) {
@@ -59,8 +62,9 @@ int64_t hc_map_events(struct hc_call *c)
 	}
 	err = window_map_pages(WINDOW_EVENTS, NULL, virt_to_phys(page), 1, gpa(c->arg[0]));
 	if (!err) {
+		/* Bound before the first bell that attaching may ring. */
+		c->res[0] = arch_doorbell_bind(manager, c->arg[1], c->arg[2]);
 		event_attach();
-		c->res[0] = arch_doorbell_line();
 	}
 	return err;
 }

@@ -5,6 +5,7 @@
 // is weak, so that a program that links the real thing or its own double gets that one.
 
 #include <abi/arch.h>
+#include <abi/hypercall.h>
 #include <abi/vm.h>
 #include <arch/boot.h>
 #include <arch/cpu.h>
@@ -136,6 +137,7 @@ FAKE struct vcpu *vcpu_current(void)
 
 FAKE void arch_cpu_relax(void)
 {
+	fake_exit_if_idle();
 	sched_yield();
 }
 
@@ -262,6 +264,13 @@ FAKE unsigned arch_stage2_root_pages(void)
 FAKE uint16_t arch_vmid_count(void)
 {
 	return 256;
+}
+
+unsigned fake_backends = 1u << TM_BACKEND_WP;
+
+FAKE unsigned arch_dirty_backends(void)
+{
+	return fake_backends;
 }
 
 FAKE unsigned arch_stage2_max_leaf(void)
@@ -440,15 +449,21 @@ FAKE int arch_irq_line(struct vm *vm, uint64_t line, bool level)
 	return 0;
 }
 
-FAKE void arch_irq_pulse(struct vm *vm, uint64_t line)
+FAKE int arch_doorbell_check(struct vm *vm, uint64_t vcpu, uint64_t vector)
 {
-	(void)line;
-	__atomic_fetch_add(&vm->arch.pulses, 1, __ATOMIC_RELAXED);
+	(void)vm, (void)vcpu;
+	return vector ? -TM_EINVAL : 0;
 }
 
-FAKE uint32_t arch_doorbell_line(void)
+FAKE uint64_t arch_doorbell_bind(struct vm *vm, uint64_t vcpu, uint64_t vector)
 {
+	(void)vm, (void)vcpu, (void)vector;
 	return 33;
+}
+
+FAKE void arch_doorbell_ring(struct vm *vm)
+{
+	__atomic_fetch_add(&vm->arch.pulses, 1, __ATOMIC_RELAXED);
 }
 
 FAKE int arch_irqchip_state_get(struct vm *vm, void *buf, uint64_t len, uint64_t *used)

@@ -3,7 +3,7 @@
 // The scheduler and the life of a vCPU: first one step at a time with a model of time, then with a
 // thread for each CPU and two for the manager.
 //
-// LINK: hyp/memslot.c hyp/memslot_steps.c hyp/memslot_anon.c hyp/dirty_log.c hyp/dirty_ring.c
+// LINK: hyp/memslot.c hyp/memslot_steps.c hyp/memslot_anon.c hyp/dirty_log.c hyp/dirty_hw.c hyp/dirty_ring.c
 // LINK: hyp/dirty_bitmap.c hyp/fault.c hyp/guest_copy.c hyp/window.c hyp/memcalls.c
 // LINK: hyp/dirtycalls.c hyp/windowcalls.c hyp/test_hooks.c hyp/stage2.c hyp/pgtable.c
 // LINK: hyp/tlbcheck.c hyp/page_alloc.c hyp/owner.c hyp/lock.c hyp/mmio.c hyp/vm.c hyp/vcpu.c
@@ -78,9 +78,8 @@ bool arch_vcpu_irq_pending(struct vcpu *v)
 	return __atomic_load_n(&v->arch.irq_pending, __ATOMIC_SEQ_CST);
 }
 
-void arch_irq_pulse(struct vm *m, uint64_t line)
+void arch_doorbell_ring(struct vm *m)
 {
-	(void)line;
 	__atomic_fetch_add(&m->arch.pulses, 1, __ATOMIC_RELAXED);
 	if (at_pulse) {
 		at_pulse();

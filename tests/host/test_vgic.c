@@ -290,7 +290,7 @@ static void random_step(struct check_rng *rng, bool *level)
 	case 0:
 		if (i < 6) {
 			owed[0][32 + i]++;
-			arch_irq_pulse(&vm, 32 + i);
+			vgic_pulse(&vm, 32 + i);
 		}
 		break;
 	case 1:

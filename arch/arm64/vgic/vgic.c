@@ -496,25 +496,38 @@ int arch_irq_line(struct vm *vm, uint64_t line, bool level)
 	return 0;
 }
 
-void arch_irq_pulse(struct vm *vm, uint64_t line)
+void vgic_pulse(struct vm *vm, unsigned intid)
 {
 	struct vgic_irq *q;
 
-	if (line < VGIC_PRIVATE || line >= VGIC_IRQS) {
+	if (intid < VGIC_PRIVATE || intid >= VGIC_IRQS) {
 		return;
 	}
 	spin_lock(&vm->arch.vgic_lock);
-	q = vgic_irq(vm, NULL, (unsigned)line);
+	q = vgic_irq(vm, NULL, intid);
 	if (!(q->flags & TM_GIC_PENDING)) {
 		q->flags |= TM_GIC_PENDING;
-		vgic_raise(vm, NULL, q, (unsigned)line);
+		vgic_raise(vm, NULL, q, intid);
 	}
 	spin_unlock(&vm->arch.vgic_lock);
 }
 
-uint32_t arch_doorbell_line(void)
+/* An edge SPI: the guest routes it, so there is nothing to bind and no vector to choose. */
+int arch_doorbell_check(struct vm *vm, uint64_t vcpu, uint64_t vector)
 {
-	return 96;
+	(void)vm, (void)vcpu;
+	return vector ? -TM_EINVAL : 0;
+}
+
+uint64_t arch_doorbell_bind(struct vm *vm, uint64_t vcpu, uint64_t vector)
+{
+	(void)vm, (void)vcpu, (void)vector;
+	return DOORBELL_INTID;
+}
+
+void arch_doorbell_ring(struct vm *vm)
+{
+	vgic_pulse(vm, DOORBELL_INTID);
 }
 
 uint64_t arch_cap_gic_version(void)

@@ -40,6 +40,8 @@
 
 #define VGIC_V2_CPUS 8u
 
+#define DOORBELL_INTID 96u
+
 #define GICD_CTLR_G0 1u
 #define GICD_CTLR_G1 2u
 #define GICD_CTLR_ARE 0x10u
@@ -77,6 +79,8 @@ bool vgic_recall(struct vm *vm, struct vcpu *v, struct vgic_irq *q, unsigned int
 
 /* Take the lock themselves. */
 void vgic_set_ppi(struct vcpu *v, unsigned intid, bool level);
+/* An edge of a shared interrupt. */
+void vgic_pulse(struct vm *vm, unsigned intid);
 /* v is loaded or put away: the level of a private interrupt with a physical one behind it. Returns
  * whether the physical one has to be active while v is loaded. */
 bool vgic_hw_level(struct vcpu *v, unsigned intid, bool level);

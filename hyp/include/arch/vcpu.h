@@ -44,9 +44,16 @@ size_t arch_regs_size(void);
 
 /* Interrupts into a VM: level of a shared line. Any CPU. */
 int must_check arch_irq_line(struct vm *vm, uint64_t line, bool level);
-/* An edge on a line (doorbell). */
-void arch_irq_pulse(struct vm *vm, uint64_t line);
-uint32_t arch_doorbell_line(void);
+/*
+ * The doorbell (abi.md): MAP_EVENTS says to which of the VM's vCPUs and, where the architecture has
+ * them, with which vector. check: 0, or -TM_EINVAL for what bind would not take; the vCPU exists.
+ * bind, after a check: from now on; returns what the guest has to know of it (arm64: the INTID).
+ * ring: pends it, merging with one that is pending; nothing while none is bound. Any CPU. A reset
+ * of the VM's board unbinds it.
+ */
+int must_check arch_doorbell_check(struct vm *vm, uint64_t vcpu, uint64_t vector);
+uint64_t arch_doorbell_bind(struct vm *vm, uint64_t vcpu, uint64_t vector);
+void arch_doorbell_ring(struct vm *vm);
 
 /* Device state for snapshots; all vCPUs stopped or paused (-TM_EBUSY). len is the buffer's size;
  * *used the size needed (-TM_E2BIG when len is short). */

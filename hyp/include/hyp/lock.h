@@ -24,9 +24,10 @@ enum lock_rank {
 	LOCK_OWNER = 64,	/* page owner table */
 	LOCK_VUART = 68,	/* an emulated console UART; raises its line under it */
 	LOCK_BOARD = 69,	/* emulated chips that feed the interrupt controller */
-	LOCK_VGIC = 70,		/* the emulated interrupt controller: a VM's GIC, a vCPU's local APIC */
+	LOCK_VGIC = 70,		/* the emulated interrupt controller: a VM's GIC */
 	LOCK_VCPU = 74,		/* one vCPU's state */
 	LOCK_SCHED = 75,	/* a CPU's run queue */
+	LOCK_VTIMER = 77,	/* an emulated timer of a vCPU: usable from its reset, under 74 */
 	LOCK_TIMER = 78,
 	LOCK_CONSOLE = 80,
 	LOCK_LOG = 90,
