@@ -22,6 +22,8 @@ static const char *const names[] = {
 	[MUTANT_BATCH_NOT_COMMITTED] = "batch-not-committed",
 	[MUTANT_ARM_AFTER_CONSUME] = "arm-after-consume",
 	[MUTANT_SUMMARY_BEFORE_LEAF] = "summary-before-leaf",
+	[MUTANT_NO_SHOOTDOWN] = "no-shootdown",
+	[MUTANT_NO_DRAIN] = "no-drain",
 };
 
 const char *mutant_name(enum mutant m)

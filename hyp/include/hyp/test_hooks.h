@@ -16,6 +16,8 @@ enum mutant {
 	MUTANT_BATCH_NOT_COMMITTED,	/* RING_RESET drops its open batch at the end */
 	MUTANT_ARM_AFTER_CONSUME,	/* bits are handed out, arming happens later */
 	MUTANT_SUMMARY_BEFORE_LEAF,
+	MUTANT_NO_SHOOTDOWN,		/* x86: a flush does not wait for CPUs in guest mode */
+	MUTANT_NO_DRAIN,		/* VM_SYNC leaves what hardware knows where it is */
 };
 
 #if TM_TEST_BUILD
