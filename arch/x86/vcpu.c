@@ -257,18 +257,18 @@ void vcpu_init_signal(struct vcpu *v)
 	vcpu_irq_kick(v);
 }
 
-void vcpu_sipi(struct vcpu *v, uint8_t vector)
+void vcpu_sipi(struct vcpu *v, unsigned vector)
 {
 	/* Not served yet: INIT's last step takes it. */
 	if (__atomic_load_n(&v->arch.init_pending, __ATOMIC_SEQ_CST)) {
-		__atomic_store_n(&v->arch.sipi, (uint16_t)(0x100 | vector), __ATOMIC_SEQ_CST);
+		__atomic_store_n(&v->arch.sipi, (uint16_t)(0x100 | (vector & 0xff)), __ATOMIC_SEQ_CST);
 		if (__atomic_load_n(&v->arch.init_pending, __ATOMIC_SEQ_CST) ||
 		    !__atomic_exchange_n(&v->arch.sipi, 0, __ATOMIC_SEQ_CST)) {
 			return;
 		}
 	}
 	/* A vCPU that is on ignores it. */
-	if (vcpu_power_on(v, (uint64_t)vector << PAGE_SHIFT, GUEST_START_SIPI)) {
+	if (vcpu_power_on(v, (uint64_t)(vector & 0xff) << PAGE_SHIFT, GUEST_START_SIPI)) {
 		log_dbg("vm %s vcpu %u: SIPI ignored", v->vm->name, v->id);
 	}
 }

@@ -60,11 +60,7 @@ void exit_unknown(struct vcpu *v, const char *what, uint64_t reason);
 /* Entry failed, or our own check before it did: ends that VM. */
 void exit_invalid_state(struct vcpu *v, const char *why);
 
-/* ---- INIT and SIPI, from the sender's CPU, no lock held (lapic.c) ------------------------------- */
-
-void vcpu_init_signal(struct vcpu *v);
-void vcpu_sipi(struct vcpu *v, uint8_t vector);
-/* NMI for v, from any CPU. */
+/* NMI for v, from any CPU. INIT and SIPI are in board.h. */
 void vcpu_nmi(struct vcpu *v);
 
 /* ---- inject.c ---------------------------------------------------------------------------------- */
