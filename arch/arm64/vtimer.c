@@ -241,8 +241,8 @@ int arch_timer_state_get(struct vcpu *v, struct tm_timer_state *s)
 	return 0;
 }
 
-/* The others' soft timers stand for deadlines by the old offset: one that is early now finds nothing
- * due and would be the last. Their WFI returns instead, and the load sees to the timer. */
+/* The others' soft timers stand for deadlines by the old offset: one that is early now would find
+ * nothing due and be the last. Their WFI returns instead, and the load sees to the timer. */
 static void move_count(struct vcpu *v, uint64_t cntvoff)
 {
 	struct vm *vm = v->vm;
