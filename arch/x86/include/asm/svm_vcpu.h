@@ -10,7 +10,13 @@ struct vmcb;
 struct svm_vcpu {
 	struct vmcb *vmcb;
 	uint64_t vmcb_pa;
-	bool nmi_masked;		/* an NMI was delivered and its IRET has not been seen */
+	uint64_t host_pa;		/* while loaded: this CPU's own VMLOAD state */
+	uint8_t after;			/* AFTER_* of svm/svm.h */
+	bool nmi_masked;		/* an NMI was delivered and its IRET is not done */
+	bool in_iret;			/* that IRET is next, at nmi_rip */
+	bool stepping;			/* TF is ours, for the instruction at nmi_rip */
+	bool own_tf;			/* the guest's TF while stepping */
+	uint64_t nmi_rip;
 };
 
 #endif

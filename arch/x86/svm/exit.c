@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * One entry and one exit: events in and out of the VMCB, and the exit code as one call of asm/exit.h.
+ * Runs on the CPU that has the vCPU loaded, interrupts masked, no lock held.
+ */
+#include <asm/guest.h>
+#include <hyp/entry.h>
+
+#include "svm.h"
+
+#define LEN_VMMCALL 3u
+#define DR6_SHOWN (0xfull | 7ull << 13)	/* B0-B3, BD, BS, BT */
+
+/* ---- before the entry -------------------------------------------------------------------------- */
+
+/*
+ * Events of software (INT n, INT3, INTO) are not injected: RIP is at the instruction, which runs again
+ * and does the same. That needs no return address, which a CPU without NRIPS could not be told.
+ */
+static void inject(struct vcpu *v, struct vmcb *b)
+{
+	const struct x86_event *e = &v->arch.event;
+	uint64_t info = EV_VALID | e->vector;
+
+	switch (e->type) {
+	case EVENT_EXT_INT:
+		info |= EV_INTR << 8;
+		break;
+	case EVENT_NMI:
+		info |= EV_NMI << 8;
+		svm_nmi_mask(v, true);
+		break;
+	case EVENT_HW_EXCEPTION:
+		info |= EV_EXCEPTION << 8;
+		info |= e->has_error ? EV_HAS_ERROR | (uint64_t)e->error << 32 : 0;
+		break;
+	default:
+		return;
+	}
+	b->eventinj = info;
+	v->arch.svm.after |= AFTER_EVENT;
+}
+
+static void before_entry(struct vcpu *v, struct vmcb *b)
+{
+	if (b->asid != v->arch.asid) {
+		b->asid = v->arch.asid;
+		b->clean &= ~CLEAN_ASID;
+	}
+	if (v->arch.event.valid) {
+		inject(v, b);
+	}
+	/* Only who injects a #PF or restores a vCPU changes it: then, or after load, we are here. */
+	b->cr2 = v->arch.cr2;
+	b->clean &= ~CLEAN_CR2;
+}
+
+/* ---- after the exit ---------------------------------------------------------------------------- */
+
+/* The event whose delivery the exit interrupted. What an instruction raised, the instruction raises
+ * again (see inject). */
+static void take_interrupted(struct vcpu *v, uint64_t info)
+{
+	struct x86_event e = {.valid = true, .vector = (uint8_t)info};
+
+	switch (EV_TYPE(info)) {
+	case EV_INTR:
+		e.type = EVENT_EXT_INT;
+		break;
+	case EV_NMI:
+		e.type = EVENT_NMI;
+		svm_nmi_mask(v, false);
+		break;
+	case EV_EXCEPTION:
+		if (e.vector == VEC_BP || e.vector == VEC_OF) {
+			return;
+		}
+		e.type = EVENT_HW_EXCEPTION;
+		e.has_error = info & EV_HAS_ERROR;
+		e.error = (uint32_t)(info >> 32);
+		break;
+	default:
+		return;
+	}
+	v->arch.event = e;
+}
+
+/* True: the exit is dealt with. */
+static bool after_exit(struct vcpu *v, struct vmcb *b)
+{
+	struct svm_vcpu *s = &v->arch.svm;
+	bool done = false;
+
+	b->eventinj = 0;
+	b->tlb_control = TLB_NOTHING;
+	s->after &= (uint8_t)~(AFTER_EVENT | AFTER_FLUSH);
+	if (s->after & AFTER_NMI) {
+		done = svm_nmi_progress(v);
+	}
+	if (b->exitintinfo & EV_VALID) {
+		take_interrupted(v, b->exitintinfo);
+	}
+	return done;
+}
+
+/* Length by hardware's count; 0 where it does not count. */
+static inline unsigned hw_len(const struct vmcb *b)
+{
+	uint64_t len = b->nrip - b->rip;
+
+	return svm_features.nrips && len - 1 < 15 ? (unsigned)len : 0;
+}
+
+/* Calls a handler with the length of its instruction, decoded if need be. */
+static void with_len(struct vcpu *v, void (*handler)(struct vcpu *v, unsigned len))
+{
+	unsigned len = hw_len(vmcb_of(v));
+	struct svm_insn in;
+
+	if (!len) {
+		if (!svm_insn_get(v, &in)) {
+			return;
+		}
+		len = in.len;
+	}
+	handler(v, len);
+}
+
+static void exit_mov_cr(struct vcpu *v, const struct vmcb *b, unsigned cr, bool write)
+{
+	unsigned gpr, len = hw_len(b);
+	struct svm_insn in;
+
+	if (svm_features.decode_assists && len) {
+		gpr = b->exitinfo1 & 15;
+	} else if (svm_insn_get(v, &in)) {
+		gpr = (in.modrm & 7u) | (in.rex & 1u) << 3;
+		len = in.len;
+	} else {
+		return;
+	}
+	if (write) {
+		exit_cr_write(v, cr, vcpu_gpr(v, gpr), len);
+	} else {
+		exit_cr_read(v, cr, gpr, len);
+	}
+}
+
+static void exit_mov_dr(struct vcpu *v, const struct vmcb *b, unsigned dr, bool write)
+{
+	unsigned gpr, len = hw_len(b);
+	struct svm_insn in;
+
+	if (svm_features.decode_assists && len) {
+		gpr = b->exitinfo1 & 15;
+	} else if (svm_insn_get(v, &in)) {
+		gpr = (in.modrm & 7u) | (in.rex & 1u) << 3;
+		len = in.len;
+	} else {
+		return;
+	}
+	exit_dr(v, dr, write, gpr, len);
+}
+
+static void exit_ioio(struct vcpu *v, const struct vmcb *b)
+{
+	uint32_t info = (uint32_t)b->exitinfo1;
+	struct exit_io io = {
+		.port = IOIO_PORT(info),
+		.size = (uint8_t)IOIO_SIZE(info),
+		.write = !(info & IOIO_IN),
+		.string = info & IOIO_STRING,
+		.rep = info & IOIO_REP,
+		.segment = TM_SEG_DS,
+		.addr_size = (uint8_t)IOIO_ADDR(info),
+	};
+	struct svm_insn in;
+
+	if (io.string) {
+		if (svm_features.decode_assists) {
+			io.segment = (uint8_t)IOIO_SEGMENT(info);
+		} else if (!svm_insn_get(v, &in)) {
+			return;
+		} else {
+			io.segment = in.segment;
+		}
+		/* The three bits are one-hot, 2 to 8 bytes. */
+		io.addr_size = io.addr_size > 2 ? io.addr_size : 2;
+	}
+	exit_io(v, &io, (unsigned)(b->exitinfo2 - b->rip));
+}
+
+static void exit_nested_fault(struct vcpu *v, const struct vmcb *b)
+{
+	uint64_t info = b->exitinfo1;
+	struct exit_npf f = {
+		.gpa = b->exitinfo2,
+		.write = info & NPF_WRITE,
+		.exec = info & NPF_FETCH,
+		.read = !(info & (NPF_WRITE | NPF_FETCH)),
+		.present = info & NPF_PRESENT,
+		.ptw = info & NPF_GUEST_TABLE,
+	};
+
+	if (info & NPF_RESERVED) {
+		exit_unknown(v, "reserved bit in a nested page table", b->exitinfo2);
+		return;
+	}
+	if (b->insn_bytes_count - 1u < sizeof(b->insn_bytes)) {
+		f.insn = b->insn_bytes;
+		f.insn_bytes = b->insn_bytes_count;
+	}
+	exit_npf(v, &f);
+}
+
+static void exit_guest_exception(struct vcpu *v, struct vmcb *b, unsigned vector)
+{
+	switch (vector) {
+	case VEC_DB:
+		exit_exception(v, vector, false, (uint32_t)(b->dr6 & DR6_SHOWN));
+		b->dr6 = DR6_FIXED;
+		b->clean &= ~CLEAN_DR;
+		break;
+	case VEC_MC:
+		/* It is the machine's, and was not delivered: our own handler takes it. */
+		__asm__ volatile("int $18" : : : "memory");
+		break;
+	default:
+		exit_exception(v, vector, true, (uint32_t)b->exitinfo1);
+		break;
+	}
+}
+
+/* Exits that are neither frequent nor a range. */
+static void dispatch_rare(struct vcpu *v, struct vmcb *b, uint32_t code)
+{
+	switch (code) {
+	case SVM_NMI:
+	case SVM_SMI:
+	case SVM_INIT:
+		break;		/* the machine's: taken when GIF was set again */
+	case SVM_IRET:
+		svm_exit_iret(v);
+		break;
+	case SVM_XSETBV:
+		with_len(v, exit_xsetbv);
+		break;
+	case SVM_INVD:
+	case SVM_WBINVD:
+		with_len(v, exit_invd);
+		break;
+	case SVM_PAUSE:
+		with_len(v, exit_pause);
+		break;
+	case SVM_RDPMC:
+		inject_gp(v);
+		break;
+	case SVM_SHUTDOWN:
+		exit_triple_fault(v);
+		break;
+	case SVM_RSM:
+	case SVM_INVLPGA:
+	case SVM_VMRUN:
+	case SVM_VMLOAD:
+	case SVM_VMSAVE:
+	case SVM_STGI:
+	case SVM_CLGI:
+	case SVM_SKINIT:
+	case SVM_MONITOR:
+	case SVM_MWAIT:
+	case SVM_MWAIT_ARMED:
+	case SVM_RDPRU:
+	case SVM_INVLPGB:
+	case SVM_INVLPGB_ILLEGAL:
+	case SVM_MCOMMIT:
+	case SVM_TLBSYNC:
+		exit_undefined(v);
+		break;
+	case SVM_INVALID:
+		exit_invalid_state(v, "VMRUN refused it");
+		break;
+	default:
+		exit_unknown(v, "SVM exit", b->exitcode);
+		break;
+	}
+}
+
+static void dispatch(struct vcpu *v, struct vmcb *b)
+{
+	uint32_t code = (uint32_t)b->exitcode;
+
+	switch (code) {
+	case SVM_NPF:
+		exit_nested_fault(v, b);
+		break;
+	case SVM_INTR:
+		exit_external_interrupt(v);
+		break;
+	case SVM_VINTR:
+		svm_window(v, WINDOW_NONE);
+		break;
+	case SVM_IOIO:
+		exit_ioio(v, b);
+		break;
+	case SVM_MSR:
+		with_len(v, b->exitinfo1 & 1 ? exit_wrmsr : exit_rdmsr);
+		break;
+	case SVM_CPUID:
+		with_len(v, exit_cpuid);
+		break;
+	case SVM_HLT:
+		with_len(v, exit_hlt);
+		break;
+	case SVM_CR_READ ... SVM_CR_READ + 15:
+		exit_mov_cr(v, b, code & 15, false);
+		break;
+	case SVM_CR_WRITE ... SVM_CR_WRITE + 15:
+		exit_mov_cr(v, b, code & 15, true);
+		break;
+	case SVM_DR_READ ... SVM_DR_READ + 15:
+		exit_mov_dr(v, b, code & 15, false);
+		break;
+	case SVM_DR_WRITE ... SVM_DR_WRITE + 15:
+		exit_mov_dr(v, b, code & 15, true);
+		break;
+	case SVM_EXCEPTION ... SVM_EXCEPTION + 31:
+		exit_guest_exception(v, b, code & 31);
+		break;
+	default:
+		dispatch_rare(v, b, code);
+		break;
+	}
+}
+
+/* ---- the round --------------------------------------------------------------------------------- */
+
+/* Debug builds: hardware accepts, or refuses without a word, what our own check names. */
+static bool refused(struct vcpu *v)
+{
+#if DEBUG
+	const char *why = guest_state_bad(v);
+
+	if (why) {
+		tlb_left(v);
+		v->arch.event.valid = false;
+		guest_exit_begin(this_pcpu(), v);
+		exit_invalid_state(v, why);
+		return true;
+	}
+#endif
+	(void)v;
+	return false;
+}
+
+void svm_run(struct vcpu *v)
+{
+	struct svm_vcpu *s = &v->arch.svm;
+	struct vmcb *b = s->vmcb;
+	bool done = false;
+
+	if (refused(v)) {
+		return;
+	}
+	if (v->arch.event.valid || b->clean != CLEAN_ALL || b->asid != v->arch.asid) {
+		before_entry(v, b);
+	}
+	b->rax = v->arch.gpr[GPR_RAX];
+	svm_enter(v, s->vmcb_pa, s->host_pa);
+	tlb_left(v);
+	v->arch.gpr[GPR_RAX] = b->rax;
+	v->arch.cr2 = b->cr2;
+	v->arch.event.valid = false;
+	b->clean = CLEAN_ALL;
+	if (unlikely(s->after || (b->exitintinfo & EV_VALID))) {
+		done = after_exit(v, b);
+	}
+	guest_exit_begin(this_pcpu(), v);
+	if (likely((uint32_t)b->exitcode == SVM_VMMCALL)) {
+		unsigned len = hw_len(b);
+
+		exit_hypercall(v, len ? len : LEN_VMMCALL);
+	} else if (!done) {
+		dispatch(v, b);
+	}
+}

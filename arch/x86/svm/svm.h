@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Between the files of arch/x86/svm/. */
+#ifndef SVM_SVM_H
+#define SVM_SVM_H
+
+#include <asm/virt.h>
+#include <hyp/vcpu.h>
+
+#include "vmcb.h"
+
+/* CPUID 8000_000A EDX, of the boot CPU. */
+extern struct svm_features {
+	bool nrips;
+	bool flush_by_asid;
+	bool decode_assists;
+	bool pause_filter;
+} svm_features;
+
+/* svm_vcpu.after: what svm_run() has to look at after the exit, because it is rare. */
+#define AFTER_EVENT 1u		/* an event was injected: its field is to be cleared */
+#define AFTER_FLUSH 2u		/* TLB_CONTROL likewise */
+#define AFTER_NMI 4u		/* an IRET that ends an NMI, or a step over one instruction, is under way */
+
+/* entry.S: guest state from *v and its VMCB, VMRUN, and back. RAX is in the VMCB. */
+void svm_enter(struct vcpu *v, uint64_t vmcb_pa, uint64_t host_pa);
+
+/* exit.c */
+void svm_run(struct vcpu *v);
+
+/* window.c */
+void svm_window(struct vcpu *v, unsigned what);
+unsigned svm_blocking(struct vcpu *v);		/* TM_BLOCK_* */
+void svm_set_blocking(struct vcpu *v, unsigned blocking);
+/* An NMI was injected; or is blocked, says whoever restores the vCPU. */
+void svm_nmi_mask(struct vcpu *v, bool masked);
+void svm_exit_iret(struct vcpu *v);
+/* After each exit while AFTER_NMI. True: the exit is the #DB of our own step, and is dealt with. */
+bool svm_nmi_progress(struct vcpu *v);
+
+/* insn.c: the instruction at RIP of an exit that hardware tells nothing about. */
+struct svm_insn {
+	uint8_t len;
+	uint8_t opcode;		/* the byte behind 0x0f, or the only one */
+	uint8_t modrm;
+	uint8_t rex;
+	uint8_t segment;	/* enum tm_segment_index; DS without a prefix */
+	bool lock;
+};
+/* False: it cannot be read (any more); the guest runs it again. */
+bool svm_insn_get(struct vcpu *v, struct svm_insn *in);
+
+static inline struct vmcb *vmcb_of(struct vcpu *v)
+{
+	return v->arch.svm.vmcb;
+}
+
+#endif
