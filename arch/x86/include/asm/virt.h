@@ -75,6 +75,7 @@ struct virt_ops {
 					 * as XREG_SMSR(i); vcpu.c does the others */
 	unsigned asids;			/* tags 1 .. asids - 1 are for guests; set by probe */
 	unsigned backends;		/* 1 << DIRTY_*; set by probe */
+	unsigned max_leaf;		/* largest leaf level of stage 2: 2 = 1 GiB; set by probe */
 	const struct pgtable_format *format;
 };
 

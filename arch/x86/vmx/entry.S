@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Into the guest and back (Intel SDM volume 3, chapters 27 and 28). The guest's general registers
+// but RSP are v->arch.gpr[] in hardware's order at VCPU_GPR. VM exits come to vmx_exit_point with
+// RSP = host RSP, where v lies on top; interrupts are masked by the exit.
+
+#include <asm/vcpu.h>
+
+#include "vmcs.h"
+
+#define GPR(n) (VCPU_GPR + 8 * (n))
+
+	.text
+
+// int vmx_enter(struct vcpu *v, bool launched, uint64_t *host_rsp)
+	.globl vmx_enter
+	.type vmx_enter, @function
+vmx_enter:
+	push	%rbp
+	push	%rbx
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	push	%rdi
+	cmp	%rsp, (%rdx)
+	jne	3f
+1:	test	%sil, %sil
+	mov	GPR(0)(%rdi), %rax
+	mov	GPR(1)(%rdi), %rcx
+	mov	GPR(2)(%rdi), %rdx
+	mov	GPR(3)(%rdi), %rbx
+	mov	GPR(5)(%rdi), %rbp
+	mov	GPR(6)(%rdi), %rsi
+	mov	GPR(8)(%rdi), %r8
+	mov	GPR(9)(%rdi), %r9
+	mov	GPR(10)(%rdi), %r10
+	mov	GPR(11)(%rdi), %r11
+	mov	GPR(12)(%rdi), %r12
+	mov	GPR(13)(%rdi), %r13
+	mov	GPR(14)(%rdi), %r14
+	mov	GPR(15)(%rdi), %r15
+	mov	GPR(7)(%rdi), %rdi
+	jz	2f
+	vmresume
+	jmp	4f
+2:	vmlaunch
+	// Still here: CF without, ZF with an error number. The registers are the guest's.
+4:	setz	%al
+	movzbl	%al, %eax
+	inc	%eax			// VMX_FAIL_INVALID, VMX_FAIL_VALID
+	jmp	5f
+3:	mov	%rsp, (%rdx)
+	mov	$VMCS_HOST_RSP, %eax
+	vmwrite	%rsp, %rax
+	jmp	1b
+
+	.globl vmx_exit_point
+vmx_exit_point:
+	push	%rdi
+	mov	8(%rsp), %rdi
+	mov	%rax, GPR(0)(%rdi)
+	mov	%rcx, GPR(1)(%rdi)
+	mov	%rdx, GPR(2)(%rdi)
+	mov	%rbx, GPR(3)(%rdi)
+	mov	%rbp, GPR(5)(%rdi)
+	mov	%rsi, GPR(6)(%rdi)
+	pop	GPR(7)(%rdi)
+	mov	%r8, GPR(8)(%rdi)
+	mov	%r9, GPR(9)(%rdi)
+	mov	%r10, GPR(10)(%rdi)
+	mov	%r11, GPR(11)(%rdi)
+	mov	%r12, GPR(12)(%rdi)
+	mov	%r13, GPR(13)(%rdi)
+	mov	%r14, GPR(14)(%rdi)
+	mov	%r15, GPR(15)(%rdi)
+	xor	%eax, %eax		// VMX_ENTERED
+5:	pop	%rdi
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%rbx
+	pop	%rbp
+	ret
+	.size vmx_enter, . - vmx_enter
+
+	.section .note.GNU-stack, "", @progbits
