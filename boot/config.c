@@ -206,8 +206,12 @@ static void p_memory_base(struct reader *r)
 	if (!take_number(r, &v)) {
 		return;
 	}
-	if (v < GUEST_RAM_BASE || !IS_ALIGNED(v, LEVEL_SIZE(1))) {
-		report_number(r, v, "RAM from 0x40000000 on, in steps of 0x200000");
+	if (v < r->machine->board->ram_base || !IS_ALIGNED(v, LEVEL_SIZE(1))) {
+		char there[64];
+
+		hyp_snprintf(there, sizeof(there), "RAM from %#lx on, in steps of 0x200000",
+			     r->machine->board->ram_base);
+		report_number(r, v, there);
 		return;
 	}
 	r->vm->mem_base = v;
@@ -302,12 +306,7 @@ static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
 
 static void mmio_window(struct reader *r, uint64_t base, uint64_t size)
 {
-	static const struct tm_range board[] = {
-		{GUEST_GICD_BASE, GUEST_GICD_SIZE},
-		{GUEST_GICC_BASE, GUEST_GICC_SIZE},
-		{GUEST_GICR_BASE, GUEST_GICR_STRIDE * (uint64_t)TM_MAX_VCPUS},
-		{GUEST_UART_BASE, GUEST_UART_SIZE},
-	};
+	const struct guest_board *board = r->machine->board;
 	struct vm_config *vm = r->vm;
 
 	if (!IS_ALIGNED(base | size, PAGE_SIZE) || size == 0) {
@@ -318,8 +317,8 @@ static void mmio_window(struct reader *r, uint64_t base, uint64_t size)
 		report_number(r, base, "nothing above the end of guest-physical memory");
 		return;
 	}
-	for (unsigned i = 0; i < ARRAY_SIZE(board); i++) {
-		if (overlap(base, size, board[i].gpa, board[i].size)) {
+	for (unsigned i = 0; i < board->device_count; i++) {
+		if (overlap(base, size, board->device[i].base, board->device[i].size)) {
 			report_number(r, base, "a device of the board");
 			return;
 		}
@@ -459,6 +458,14 @@ static void check_guest_memory(struct reader *r)
 		report_number(r, vm->mem_size, there);
 		return;
 	}
+	if (overlap(vm->mem_base, vm->mem_size, r->machine->board->hole.base,
+		    r->machine->board->hole.size)) {
+		hyp_snprintf(there, sizeof(there), "no RAM from %#lx to %#lx",
+			     r->machine->board->hole.base,
+			     r->machine->board->hole.base + r->machine->board->hole.size);
+		report_number(r, vm->mem_size, there);
+		return;
+	}
 	if (vm->pool_size > r->ram_left - vm->mem_size) {
 		r->property = "pool-size";
 		hyp_snprintf(there, sizeof(there), "%#lx left", r->ram_left - vm->mem_size);
@@ -554,7 +561,7 @@ static void read_vm(struct reader *r, int node)
 	}
 	vm = r->vm = &r->out->vm[r->out->count];
 	memset(vm, 0, sizeof(*vm));
-	vm->mem_base = GUEST_RAM_BASE;
+	vm->mem_base = r->machine->board->ram_base;
 	vm->vcpus = 1;
 	vm->dirty_flags = TM_DIRTY_BITMAP | TM_DIRTY_MANUAL;
 	vm->prio = PRIO_MAX + 1;

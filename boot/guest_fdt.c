@@ -131,7 +131,7 @@ static void add_chosen(struct tree *t, const struct guest_fdt *g)
 	if (g->bootargs != NULL) {
 		text(t, "bootargs", g->bootargs);
 	}
-	if (g->uart != 0) {
+	if (g->uart != 0 && g->machine == GUEST_ARM64) {
 		text(t, "stdout-path", "/pl011@9000000");
 	}
 	if (g->initrd.size != 0) {
@@ -161,6 +161,23 @@ static void add_memory(struct tree *t, const struct guest_fdt *g)
 	for (uint32_t i = 0; i < g->rsvd_count; i++) {
 		begin(t, unit(name, "reserved", g->rsvd[i].base));
 		ranges(t, "reg", &g->rsvd[i], 1);
+		end(t);
+	}
+	end(t);
+}
+
+/* `reg` is the local APIC's id, which is the vCPU's number. */
+static void add_cpus_x86(struct tree *t, const struct guest_fdt *g)
+{
+	char name[40];
+
+	begin(t, "cpus");
+	cell(t, "#address-cells", 1);
+	cell(t, "#size-cells", 0);
+	for (uint32_t i = 0; i < g->cpus; i++) {
+		begin(t, unit(name, "cpu", i));
+		text(t, "device_type", "cpu");
+		cell(t, "reg", i);
 		end(t);
 	}
 	end(t);
@@ -277,16 +294,31 @@ static void add_tidemark(struct tree *t, const struct guest_fdt_tidemark *m)
 
 static int valid(const struct guest_fdt *g)
 {
-	return (g->gic_version == 2 || g->gic_version == 3) && g->cpus >= 1 &&
-	       g->cpus <= (g->gic_version == 2 ? 8u : GUEST_FDT_CPU_MAX) && g->mem_count >= 1 &&
+	return (g->machine == GUEST_X86 || g->gic_version == 2 || g->gic_version == 3) &&
+	       g->cpus >= 1 && g->cpus <= (g->gic_version == 2 ? 8u : GUEST_FDT_CPU_MAX) &&
+	       g->mem_count >= 1 &&
 	       g->mem_count <= GUEST_FDT_MEM_MAX && g->rsvd_count <= GUEST_FDT_RSVD_MAX &&
 	       (g->tidemark == NULL || g->tidemark->vm_count <= GUEST_FDT_VM_MAX);
+}
+
+static int64_t copy(char *buf, size_t size, const struct guest_fdt *g)
+{
+	if (g->blob_size > size) {
+		return -1;
+	}
+	for (uint64_t i = 0; i < g->blob_size; i++) {
+		buf[i] = ((const char *)g->blob)[i];
+	}
+	return (int64_t)g->blob_size;
 }
 
 int64_t guest_fdt_build(void *buf, size_t size, const struct guest_fdt *g)
 {
 	struct tree t = {buf, 0};
 
+	if (g->blob != NULL) {
+		return copy(buf, size, g);
+	}
 	if (!valid(g) || size > 0x7fffffff) {
 		return -1;
 	}
@@ -297,15 +329,21 @@ int64_t guest_fdt_build(void *buf, size_t size, const struct guest_fdt *g)
 	begin(&t, "");
 	cell(&t, "#address-cells", 2);
 	cell(&t, "#size-cells", 2);
-	cell(&t, "interrupt-parent", PHANDLE_GIC);
+	if (g->machine == GUEST_ARM64) {
+		cell(&t, "interrupt-parent", PHANDLE_GIC);
+	}
 	text(&t, "compatible", "tidemark,board");
 	text(&t, "model", "Tidemark virtual machine");
 	add_chosen(&t, g);
 	add_memory(&t, g);
-	add_cpus(&t, g);
-	add_timer(&t, g);
-	add_gic(&t, g);
-	add_uart(&t, g);
+	if (g->machine == GUEST_ARM64) {
+		add_cpus(&t, g);
+		add_timer(&t, g);
+		add_gic(&t, g);
+		add_uart(&t, g);
+	} else {
+		add_cpus_x86(&t, g);
+	}
 	add_tidemark(&t, g->tidemark);
 	end(&t);
 	if (t.error == 0) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The device tree that a VM is given: a small board with QEMU virt's addresses. Used by the
- * hypervisor for static VMs and for the manager's own tree, by the manager for the VMs it makes,
- * and by host tests. Pure: numbers in, a flattened tree out; needs libfdt.
+ * The device tree that a VM is given: on arm64 a small board with QEMU virt's addresses; on x86,
+ * where the board is found by ACPI, memory, CPUs, /chosen and /tidemark. Used by the hypervisor for
+ * static VMs and for the manager's own tree, by the manager for the VMs it makes, and by host tests.
+ * Pure: numbers in, a flattened tree out; needs libfdt.
  */
 #ifndef TIDEMARK_BOOT_GUEST_FDT_H
 #define TIDEMARK_BOOT_GUEST_FDT_H
@@ -33,6 +34,22 @@ struct guest_fdt_range {
 	uint64_t size;
 };
 
+enum guest_machine { GUEST_ARM64 = 0, GUEST_X86 = 1 };
+
+#define GUEST_BOARD_DEVICES 4
+
+/* What differs between the machines that guests see; guest_board.c has one for each. */
+struct guest_board {
+	enum guest_machine machine;
+	uint32_t image_flags;		/* enum image_flags: the machine's */
+	uint64_t ram_base;		/* default, and the lowest that there is */
+	struct guest_fdt_range hole;	/* no RAM here; size 0: none */
+	uint64_t initrd_end;		/* ramdisks end below */
+	struct guest_fdt_range device[GUEST_BOARD_DEVICES]; /* emulated by the hypervisor */
+	uint32_t device_count;
+};
+extern const struct guest_board guest_board_arm64, guest_board_x86;
+
 struct guest_fdt_vm {
 	uint32_t handle;
 	const char *name;
@@ -49,14 +66,17 @@ struct guest_fdt_tidemark {
 };
 
 struct guest_fdt {
+	enum guest_machine machine;
+	const void *blob;		/* a tree made by somebody else, taken as it is; else NULL */
+	uint64_t blob_size;
 	struct guest_fdt_range mem[GUEST_FDT_MEM_MAX];
 	uint32_t mem_count;
 	struct guest_fdt_range rsvd[GUEST_FDT_RSVD_MAX];	/* /reserved-memory */
 	uint32_t rsvd_count;
 	uint32_t cpus;			/* 1..64, at most 8 with GICv2 */
 	const char *cpu_compatible;	/* NULL: "arm,armv8" */
-	uint32_t gic_version;		/* 2 or 3 */
-	uint8_t uart;			/* nonzero: the PL011 is there */
+	uint32_t gic_version;		/* arm64: 2 or 3 */
+	uint8_t uart;			/* arm64, nonzero: the PL011 is there */
 	const char *bootargs;		/* NULL: none */
 	struct guest_fdt_range initrd;	/* size 0: none */
 	const struct guest_fdt_tidemark *tidemark; /* NULL: an ordinary guest */

@@ -31,16 +31,21 @@ enum guest_start_mode {
 };
 #define GUEST_START_MODE_MASK 7u
 
+/* The machine that guests of this architecture have. */
+const struct guest_board *guest_start_board(void);
 /* Bytes to keep for the block. */
 uint64_t guest_start_size(void);
 /*
  * Where in [ram.base, + ram.size) the block goes for an image that occupies [low, high); ~0: no
- * room. arm64: the start of RAM, else its end. x86: low memory.
+ * room. arm64: the start of RAM, else its end. x86: below 640 KiB where there is RAM, else as arm64.
  */
 uint64_t guest_start_place(struct guest_fdt_range ram, uint64_t low, uint64_t high);
-/* Writes the block as it will stand at `at`; buf has guest_start_size() bytes. 0 or -1. *arg: what
- * arch_vcpu_reset() gets. The image's own header (x86: setup_header) is read from `image`. */
-int guest_start_build(void *buf, uint64_t at, const struct guest_fdt *g, const struct image_plan *plan,
-		      const void *image, uint64_t *arg);
+/*
+ * Writes the block as it will stand at `at`; buf has guest_start_size() bytes and is 8-byte aligned.
+ * 0 or -1. *arg: what arch_vcpu_reset() gets. g->machine need not be set. The image's own header
+ * (x86: setup_header) is read from `image`, which image_plan() has accepted.
+ */
+int guest_start_build(void *buf, uint64_t at, const struct guest_fdt *g,
+		      const struct image_plan *plan, const void *image, uint64_t *arg);
 
 #endif

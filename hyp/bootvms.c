@@ -4,8 +4,7 @@
  * here and starts with no help from the manager; one that cannot be built is reported and skipped,
  * the others start. Runs once, on the boot CPU, before any guest instruction.
  */
-#include <boot/guest_fdt.h>
-#include <boot/image_load.h>
+#include <boot/guest_start.h>
 #include <arch/cpu.h>
 #include <arch/time.h>
 #include <arch/vcpu.h>
@@ -25,8 +24,10 @@ static struct guest_fdt tree;	/* too large for the stack; boot only */
 struct load {
 	const struct vm_config *cfg;
 	hpa_t ram;
-	uint64_t entry;
-	uint64_t fdt_gpa;
+	struct image_plan plan;
+	const void *image;
+	uint64_t block;			/* guest_start.h */
+	uint64_t arg;			/* for arch_vcpu_reset() */
 	struct guest_fdt_range initrd;
 };
 
@@ -49,46 +50,44 @@ static void *at(const struct load *l, uint64_t guest_pa)
 static int load_image(struct load *l)
 {
 	const struct vm_config *cfg = l->cfg;
-	struct image_plan plan;
-	const void *data;
+	const struct guest_fdt_range ram = {cfg->mem_base, cfg->mem_size};
+	const uint32_t flags = guest_start_board()->image_flags | IMAGE_ALLOW_RAW;
 	uint64_t size;
 	int err;
 
-	if (boot_module_find(cfg->image, &data, &size)) {
+	if (boot_module_find(cfg->image, &l->image, &size)) {
 		log_warn("vm %s: no module named %s", cfg->name, cfg->image);
 		return -TM_ENOENT;
 	}
-	err = image_plan(data, size, cfg->mem_base, cfg->mem_size, IMAGE_ALLOW_RAW, &plan);
+	err = image_plan(l->image, size, ram.base, ram.size, flags, &l->plan);
 	if (err) {
 		log_warn("vm %s: image %s: %s", cfg->name, cfg->image, image_strerror(err));
 		return -TM_EINVAL;
 	}
-	for (unsigned i = 0; i < plan.count; i++) {
-		const struct image_segment *s = &plan.seg[i];
+	for (unsigned i = 0; i < l->plan.count; i++) {
+		const struct image_segment *s = &l->plan.seg[i];
 
-		memcpy(at(l, s->gpa), (const char *)data + s->offset, s->file_size);
+		memcpy(at(l, s->gpa), (const char *)l->image + s->offset, s->file_size);
 	}
-	l->entry = plan.entry;
-	/* The tree lies at the start of RAM where the image leaves room, else at its very end. */
-	l->fdt_gpa = plan.low >= cfg->mem_base + GUEST_FDT_SIZE ? cfg->mem_base :
-		     cfg->mem_base + cfg->mem_size - GUEST_FDT_SIZE;
-	if (l->fdt_gpa != cfg->mem_base && plan.high > l->fdt_gpa) {
+	l->block = guest_start_place(ram, l->plan.low, l->plan.high);
+	if (l->block == ~0ull) {
 		log_warn("vm %s: image %s leaves no room for its device tree", cfg->name,
 			 cfg->image);
 		return -TM_ENOSPC;
 	}
-	l->initrd.base = plan.high;	/* so far: what load_ramdisk must stay above */
 	return 0;
 }
 
 static int load_ramdisk(struct load *l)
 {
 	const struct vm_config *cfg = l->cfg;
-	uint64_t top = cfg->mem_base + cfg->mem_size - GUEST_FDT_SIZE, low = l->initrd.base;
+	/* The block may be there; where it is not, nothing is lost. */
+	uint64_t top = cfg->mem_base + cfg->mem_size - guest_start_size();
+	uint64_t limit = guest_start_board()->initrd_end, low = l->plan.high;
 	const void *data;
 	uint64_t size;
 
-	l->initrd = (struct guest_fdt_range){0, 0};
+	top = top < limit ? top : limit;
 	if (!cfg->ramdisk[0]) {
 		return 0;
 	}
@@ -106,22 +105,17 @@ static int load_ramdisk(struct load *l)
 	return 0;
 }
 
-static int load_tree(struct load *l)
+static int load_block(struct load *l)
 {
 	const struct vm_config *cfg = l->cfg;
-	const void *data;
-	uint64_t size;
 
-	if (cfg->dtb[0]) {
-		if (boot_module_find(cfg->dtb, &data, &size) || size > GUEST_FDT_SIZE) {
-			log_warn("vm %s: device tree module %s: absent, or above %u bytes",
-				 cfg->name, cfg->dtb, GUEST_FDT_SIZE);
-			return -TM_ENOENT;
-		}
-		memcpy(at(l, l->fdt_gpa), data, size);
-		return 0;
-	}
 	memset(&tree, 0, sizeof(tree));
+	if (cfg->dtb[0] && (boot_module_find(cfg->dtb, &tree.blob, &tree.blob_size) ||
+			    tree.blob_size > GUEST_FDT_SIZE)) {
+		log_warn("vm %s: device tree module %s: absent, or above %u bytes", cfg->name,
+			 cfg->dtb, GUEST_FDT_SIZE);
+		return -TM_ENOENT;
+	}
 	tree.mem[0] = (struct guest_fdt_range){cfg->mem_base, cfg->mem_size};
 	tree.mem_count = 1;
 	tree.cpus = cfg->vcpus;
@@ -129,7 +123,8 @@ static int load_tree(struct load *l)
 	tree.uart = 1;
 	tree.bootargs = cfg->bootargs;
 	tree.initrd = l->initrd;
-	return guest_fdt_build(at(l, l->fdt_gpa), GUEST_FDT_SIZE, &tree) < 0 ? -TM_E2BIG : 0;
+	return guest_start_build(at(l, l->block), l->block, &tree, &l->plan, l->image, &l->arg) ?
+		       -TM_E2BIG : 0;
 }
 
 static int load_all(struct load *l)
@@ -145,7 +140,7 @@ static int load_all(struct load *l)
 		err = load_ramdisk(l);
 	}
 	if (!err) {
-		err = load_tree(l);
+		err = load_block(l);
 	}
 	arch_clean_to_poc(phys_to_virt(l->ram), size);
 	arch_sync_icache(phys_to_virt(l->ram), size);
@@ -187,7 +182,7 @@ static int build(const struct vm_config *cfg, const struct load *l, struct vm *v
 
 static void start(const struct vm_config *cfg, const struct load *l, struct vm *vm)
 {
-	arch_vcpu_reset(vm->vcpu[0], l->entry, l->fdt_gpa);
+	arch_vcpu_reset(vm->vcpu[0], l->plan.entry, l->arg);
 	for (unsigned i = 0; i < cfg->vcpus; i++) {
 		struct vcpu *v = vm->vcpu[i];
 
@@ -203,12 +198,14 @@ static void start(const struct vm_config *cfg, const struct load *l, struct vm *
 
 static void boot_one(const struct vm_config *cfg)
 {
-	struct load l = {.cfg = cfg};
+	static struct load l;		/* large; boot only */
 	struct tm_vm_desc d = {.flags = TM_VM_STATIC | TM_VM_CONSOLE, .vcpus = cfg->vcpus};
 	uint64_t pool = pool_bytes(cfg);
 	struct vm *vm;
 	int err;
 
+	memset(&l, 0, sizeof(l));
+	l.cfg = cfg;
 	if (boot_alloc_largest() < cfg->mem_size + pool + 2 * LEVEL_SIZE(1)) {
 		log_warn("vm %s: memory: asked %llu KiB, there are %llu KiB", cfg->name,
 			 (unsigned long long)(cfg->mem_size >> 10),

@@ -4,6 +4,7 @@
  * Everything up to the last line of hyp_main() runs on the boot CPU; the other CPUs wait in the
  * scheduler's idle loop.
  */
+#include <boot/guest_start.h>
 #include <arch/boot.h>
 #include <arch/cpu.h>
 #include <arch/tlb.h>
@@ -141,6 +142,7 @@ static void read_config(void)
 	const struct config_machine m = {
 		.cpus = pcpu_count,
 		.ram_free = boot_alloc_total(),
+		.board = guest_start_board(),
 		.gpa_bits = arch_stage2_ia_bits(),
 		.has_module = has_module,
 		.report = report_config,

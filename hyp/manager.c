@@ -4,8 +4,7 @@
  * hypervisor memory; everything else that a new instance needs it learns from its device tree and
  * from VM_NEXT. The state here changes only at boot and on the CPU on which the manager died.
  */
-#include <boot/guest_fdt.h>
-#include <boot/image_load.h>
+#include <boot/guest_start.h>
 #include <arch/cpu.h>
 #include <arch/vcpu.h>
 #include <hyp/boot_info.h>
@@ -21,7 +20,7 @@
 #include <hyp/window.h>
 
 #define MAX_RESTARTS 5u
-#define IMAGE_OFFSET 0x200000ull	/* the tree lies below the image */
+#define IMAGE_OFFSET 0x200000ull	/* the start block (guest_start.h) lies below the image */
 
 static struct {
 	struct vm *vm;
@@ -112,7 +111,7 @@ static bool still_ours(uint64_t at, uint64_t bytes)
 			      owner_of(OWNER_MANAGER, MANAGER_HANDLE));
 }
 
-static int64_t write_tree(void *buf)
+static void make_tree(void)
 {
 	memset(&tree, 0, sizeof(tree));
 	tree_tidemark.window = (struct guest_fdt_range){window_base(), window_size()};
@@ -136,22 +135,23 @@ static int64_t write_tree(void *buf)
 	tree.gic_version = (uint32_t)arch_cap_gic_version();
 	tree.bootargs = mgr.cfg.bootargs;
 	tree.tidemark = &tree_tidemark;
-	return guest_fdt_build(buf, GUEST_FDT_SIZE, &tree);
 }
 
-/* Image and tree into its RAM, vCPU 0 at the entry. */
+/* Image and start block into its RAM, vCPU 0 at the entry. */
 static int load(void)
 {
-	struct image_plan plan;
-	void *fdt = phys_to_virt(mgr.ram.base);
-	int err = image_plan(mgr.image, mgr.image_size, mgr.ram.base.v + IMAGE_OFFSET,
-			     mgr.ram.size - IMAGE_OFFSET, 0, &plan);
+	static struct image_plan plan;		/* one user at a time, as the tree */
+	const struct guest_fdt_range ram = {mgr.ram.base.v, mgr.ram.size};
+	uint64_t block, arg;
+	int err = image_plan(mgr.image, mgr.image_size, ram.base + IMAGE_OFFSET,
+			     ram.size - IMAGE_OFFSET, guest_start_board()->image_flags, &plan);
 
 	if (err) {
 		log_err("manager: image: %s", image_strerror(err));
 		return -TM_EINVAL;
 	}
-	if (!still_ours(mgr.ram.base.v, GUEST_FDT_SIZE) ||
+	block = guest_start_place(ram, plan.low, plan.high);
+	if (block == ~0ull || !still_ours(block, guest_start_size()) ||
 	    !still_ours(plan.low, plan.high - plan.low)) {
 		log_err("manager: it has given away the memory of its own image");
 		return -TM_EACCES;
@@ -165,12 +165,13 @@ static int load(void)
 		arch_clean_to_poc(to, s->mem_size);
 		arch_sync_icache(to, s->mem_size);
 	}
-	if (write_tree(fdt) < 0) {
+	make_tree();
+	if (guest_start_build(phys_to_virt(hpa(block)), block, &tree, &plan, mgr.image, &arg)) {
 		log_err("manager: its device tree does not fit");
 		return -TM_E2BIG;
 	}
-	arch_clean_to_poc(fdt, GUEST_FDT_SIZE);
-	arch_vcpu_reset(mgr.vm->vcpu[0], plan.entry, mgr.ram.base.v);
+	arch_clean_to_poc(phys_to_virt(hpa(block)), guest_start_size());
+	arch_vcpu_reset(mgr.vm->vcpu[0], plan.entry, arg);
 	mgr.vm->vcpu[0]->powered_on = true;
 	return 0;
 }

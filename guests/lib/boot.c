@@ -6,10 +6,10 @@
 #include <libfdt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/call.h>
 #include <tidemark/guest.h>
-#include "arm64/percpu.h"
+#include "percpu.h"
 
 #define HEAP_MAX (16u << 20)
 #define UART_DEFAULT 0x09000000u	/* QEMU virt's, and our board's */
@@ -120,7 +120,7 @@ static void parse_cpus(const void *fdt)
 	int node = fdt_path_offset(fdt, "/cpus");
 	int child;
 	uint32_t count = 0;
-	uint64_t mine = tm_sysreg_read(mpidr_el1) & 0xff00ffffffu;
+	uint64_t mine = tm_cpu_id();
 	struct tm_range r;
 
 	if (node >= 0) {

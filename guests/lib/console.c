@@ -7,22 +7,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/call.h>
 #include <tidemark/console.h>
 #include <tidemark/guest.h>
 #include <tidemark/irq.h>
 #include <tidemark/probe.h>
-#include "arm64/percpu.h"
+#include "percpu.h"
 
 #define CHUNK 256u
 #define TRIES 100000u		/* of a console that takes nothing */
-
-/* PL011 registers (Arm DDI 0183). */
-#define UART_DR 0x00u
-#define UART_FR 0x18u
-#define UART_FR_RXFE 0x10u
-#define UART_FR_TXFF 0x20u
 
 static struct tm_lock console_lock;
 static bool hypercalls;
@@ -48,29 +42,6 @@ void tm_console_init(void)
 void tm_console_unlocked(void)
 {
 	unlocked = true;
-}
-
-static uint32_t uart_read(uint32_t reg)
-{
-	uint32_t v;
-
-	__asm__ volatile("ldr %w0, [%1]" : "=r"(v) : "r"(tm_boot.uart + reg) : "memory");
-	return v;
-}
-
-static void uart_write(const char *p, size_t len)
-{
-	if (tm_boot.uart == 0) {
-		return;
-	}
-	for (size_t i = 0; i < len; i++) {
-		while ((uart_read(UART_FR) & UART_FR_TXFF) != 0) {
-			tm_cpu_relax();
-		}
-		__asm__ volatile("str %w0, [%1]"
-				 : : "r"((uint32_t)(uint8_t)p[i]), "r"(tm_boot.uart + UART_DR)
-				 : "memory");
-	}
 }
 
 /* The call wants an aligned address: each piece goes through this buffer. */
@@ -112,7 +83,7 @@ void tm_console_write(const void *data, size_t len)
 	if (hypercalls) {
 		hyper_write(data, len);
 	} else {
-		uart_write(data, len);
+		tm_uart_write(data, len);
 	}
 	if (!unlocked) {
 		tm_unlock(&console_lock);
@@ -151,11 +122,7 @@ size_t tm_console_read(void *data, size_t len)
 		memcpy(data, bounce, n);
 		return n;
 	}
-	n = 0;
-	while (tm_boot.uart != 0 && n < len && (uart_read(UART_FR) & UART_FR_RXFE) == 0) {
-		((uint8_t *)data)[n++] = (uint8_t)uart_read(UART_DR);
-	}
-	return n;
+	return tm_uart_read(data, len);
 }
 
 int tm_console_getc(unsigned timeout_us)

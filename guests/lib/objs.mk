@@ -3,5 +3,10 @@
 lib-objs-y += $(patsubst %.c,%.o,$(wildcard guests/lib/*.c)) $(patsubst %.S,%.S.o,$(wildcard guests/lib/*.S))
 lib-objs-y += $(patsubst %.c,%.o,$(wildcard guests/lib/$(ARCH)/*.c)) $(patsubst %.S,%.S.o,$(wildcard guests/lib/$(ARCH)/*.S))
 # Pure code that the hypervisor compiles too.
-lib-objs-y += boot/guest_fdt.o boot/image_load.o
-cflags-guests/lib/vmm_load.o := -I boot
+lib-objs-y += boot/guest_fdt.o boot/guest_board.o boot/image_load.o boot/image_x86.o
+lib-objs-y += $(patsubst %.c,%.o,$(wildcard boot/$(ARCH)/guest_*.c))
+cflags-boot/$(ARCH)/guest_start.o += -I .
+cflags-guests/lib/vmm_load.o := -I boot -I .
+# percpu.h is each architecture's own.
+cflags-guests/lib/boot.o := -I guests/lib/$(ARCH)
+cflags-guests/lib/console.o := -I guests/lib/$(ARCH)

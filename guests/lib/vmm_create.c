@@ -6,16 +6,13 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/call.h>
 #include <tidemark/guest.h>
 #include <tidemark/irq.h>
 #include <tidemark/prng.h>
 #include <tidemark/probe.h>
 #include "vmm_internal.h"
-
-/* PSTATE: EL1h, DAIF masked. */
-#define BOOT_PSTATE 0x3c5u
 
 static uint64_t round_pool(uint64_t size)
 {
@@ -243,15 +240,6 @@ static int set_slots(struct vmm_vm *vm, const struct vmm_desc *d)
 
 /* --- vCPUs ------------------------------------------------------------------------------------ */
 
-void vmm_boot_regs(struct tm_regs *regs, uint64_t pc, uint64_t x0, bool powered_on)
-{
-	memset(regs, 0, sizeof(*regs));
-	regs->pc = pc;
-	regs->x[0] = x0;
-	regs->pstate = BOOT_PSTATE;
-	regs->powered_on = powered_on ? 1 : 0;
-}
-
 static int make_vcpu(struct vmm_vm *vm, const struct vmm_desc *d, uint32_t id)
 {
 	static struct tm_regs regs;
@@ -263,7 +251,7 @@ static int make_vcpu(struct vmm_vm *vm, const struct vmm_desc *d, uint32_t id)
 	}
 	vm->vcpu[id].exists = true;
 	if (id == 0 && (d->flags & VMM_NO_IMAGE) == 0) {
-		vmm_boot_regs(&regs, vm->entry, vm->fdt_gpa, true);
+		vmm_boot_regs(&regs, vm->entry, vm->start_arg, true);
 		status = vmm_note(tm_vcpu_regs_set(vm->handle, 0, &regs), "VCPU_REGS_SET %s 0",
 				  vm->name);
 	}
@@ -293,7 +281,7 @@ static int build(struct vmm_vm *vm, const struct vmm_desc *d)
 		status = set_slots(vm, d);
 	}
 	if (status == 0 && (d->flags & VMM_NO_IMAGE) == 0) {
-		status = vmm_load(vm, d, &vm->entry, &vm->fdt_gpa);
+		status = vmm_load(vm, d);
 	}
 	for (uint32_t id = 0; id < vm->vcpus && status == 0; id++) {
 		status = make_vcpu(vm, d, id);

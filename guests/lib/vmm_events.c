@@ -3,7 +3,7 @@
 // Manager side: run pages, rings and events. The event bit is a hint, the run page is the truth:
 // a stop is new when exit_seq (read with acquire) differs from the one handled last.
 
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/call.h>
 #include <tidemark/irq.h>
 #include "vmm_internal.h"

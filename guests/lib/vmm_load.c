@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Manager side: image, initrd and device tree into a VM that does not run yet, through windows.
-// Layout in its RAM: image where image_plan() puts it; the tree at the start of RAM when that is
-// free, else at the very end; the initrd as high as it fits below the end.
+// Manager side: image, initrd and start block into a VM that does not run yet, through windows.
+// Layout in its RAM: image where image_plan() puts it, the block (device tree and more, see
+// boot/guest_start.h) where guest_start_place() does, the initrd as high as it fits.
 
 #include <string.h>
-#include <tidemark/arm64.h>
 #include <tidemark/call.h>
 #include <tidemark/guest.h>
-#include "guest_fdt.h"
-#include "image_load.h"
+#include "guest_start.h"
 #include "vmm_internal.h"
 
 static struct guest_fdt_range ram_of(const struct vmm_vm *vm)
@@ -30,12 +28,13 @@ static struct guest_fdt_range ram_of(const struct vmm_vm *vm)
 static int load_image(struct vmm_vm *vm, const struct vmm_desc *d, struct guest_fdt_range ram,
 		      struct image_plan *plan)
 {
-	int status = image_plan(d->image, d->image_size, ram.base, ram.size, 0, plan);
+	uint32_t flags = guest_start_board()->image_flags;
+	int status = image_plan(d->image, d->image_size, ram.base, ram.size, flags, plan);
 
 	/* No header, and nothing that has to be unpacked first: a raw program. */
 	if (status == IMAGE_EMAGIC) {
-		status = image_plan(d->image, d->image_size, ram.base, ram.size, IMAGE_ALLOW_RAW,
-				    plan);
+		status = image_plan(d->image, d->image_size, ram.base, ram.size,
+				    flags | IMAGE_ALLOW_RAW, plan);
 	}
 	if (status != IMAGE_OK) {
 		return vmm_note(-TM_EINVAL, "image of %s: %s", vm->name, image_strerror(status));
@@ -78,73 +77,69 @@ static int add_flash(struct vmm_vm *vm)
 	return vmm_slot_set(vm, &flash);
 }
 
-static int load_tree(struct vmm_vm *vm, const struct vmm_desc *d, struct guest_fdt_range ram,
-		     struct guest_fdt_range initrd, uint64_t at)
+static int load_block(struct vmm_vm *vm, const struct vmm_desc *d, struct guest_fdt g,
+		      const struct image_plan *plan, uint64_t at)
+{
+	uint64_t size = guest_start_size();
+	uint64_t cap = 0;
+	void *buf = vmm_ram_alloc(size, PAGE);
+	int status;
+
+	if (buf == NULL) {
+		return vmm_last_status();
+	}
+	if (tm_cap_get(vm->handle, TM_CAP_GIC_VERSION, &cap) == 0 && (cap == 2 || cap == 3)) {
+		g.gic_version = (uint32_t)cap;
+	}
+	status = guest_start_build(buf, at, &g, plan, d->image, &vm->start_arg);
+	status = status != 0 ? vmm_note(-TM_EINVAL, "device tree of %s", vm->name) :
+			       vmm_guest_write(vm, at, buf, size);
+	vmm_ram_free(buf, size);
+	return status;
+}
+
+int vmm_load(struct vmm_vm *vm, const struct vmm_desc *d)
 {
 	struct guest_fdt g = {
-		.mem = {ram},
+		.mem = {ram_of(vm)},
 		.mem_count = 1,
 		.cpus = vm->vcpus,
 		.gic_version = tm_boot.gic_version,
 		.uart = (d->flags & VMM_NO_UART) == 0,
 		.bootargs = d->bootargs,
-		.initrd = initrd,
+		.initrd = {0, d->initrd_size},
+		.blob = d->dtb,
+		.blob_size = d->dtb_size,
 	};
-	uint64_t cap = 0;
-	void *buf;
-	int64_t size;
-	int status;
-
-	if (d->dtb != NULL) {
-		return vmm_guest_write(vm, at, d->dtb, d->dtb_size);
-	}
-	if (tm_cap_get(vm->handle, TM_CAP_GIC_VERSION, &cap) == 0 && (cap == 2 || cap == 3)) {
-		g.gic_version = (uint32_t)cap;
-	}
-	buf = vmm_ram_alloc(GUEST_FDT_SIZE, PAGE);
-	if (buf == NULL) {
-		return vmm_last_status();
-	}
-	size = guest_fdt_build(buf, GUEST_FDT_SIZE, &g);
-	status = size < 0 ? vmm_note(-TM_EINVAL, "device tree of %s", vm->name) :
-			    vmm_guest_write(vm, at, buf, (uint64_t)size);
-	vmm_ram_free(buf, GUEST_FDT_SIZE);
-	return status;
-}
-
-int vmm_load(struct vmm_vm *vm, const struct vmm_desc *d, uint64_t *entry, uint64_t *fdt_gpa)
-{
-	struct guest_fdt_range ram = ram_of(vm);
-	struct guest_fdt_range initrd = {0, d->initrd_size};
+	struct guest_fdt_range ram = g.mem[0];
+	uint64_t limit = guest_start_board()->initrd_end;
+	uint64_t top = ram.base + ram.size;
 	struct image_plan plan;
-	uint64_t fdt;
-	uint64_t fdt_size = d->dtb != NULL ? d->dtb_size : GUEST_FDT_SIZE;
-	uint64_t end = ram.base + ram.size;
-	uint64_t top;
-	bool low_free;
+	uint64_t block;
 	int status = load_image(vm, d, ram, &plan);
 
-	if (status == 0 && plan.kind == IMAGE_RAW) {
+	if (status == 0 && plan.kind == IMAGE_RAW && guest_start_board()->machine == GUEST_ARM64) {
 		status = add_flash(vm);
 	}
 	if (status != 0) {
 		return status;
 	}
-	low_free = plan.low >= ram.base + fdt_size;
-	fdt = low_free ? ram.base : (end - fdt_size) & ~(PAGE - 1);
-	top = low_free ? end : fdt;
-	if (fdt_size > ram.size || (!low_free && plan.high > fdt) || initrd.size > top - ram.base ||
-	    (initrd.size != 0 && ((top - initrd.size) & ~(PAGE - 1)) < plan.high)) {
+	block = guest_start_place(ram, plan.low, plan.high);
+	if (block != ~(uint64_t)0 && block >= plan.high) {
+		top = block;
+	}
+	top = top < limit ? top : limit;
+	if (block == ~(uint64_t)0 || top < ram.base || g.initrd.size > top - ram.base ||
+	    (g.initrd.size != 0 && ((top - g.initrd.size) & ~(PAGE - 1)) < plan.high)) {
 		return vmm_note(-TM_ENOSPC, "image, tree and initrd in the memory of %s", vm->name);
 	}
-	initrd.base = (top - initrd.size) & ~(PAGE - 1);
-	if (initrd.size != 0) {
-		status = vmm_guest_write(vm, initrd.base, d->initrd, initrd.size);
+	g.initrd.base = (top - g.initrd.size) & ~(PAGE - 1);
+	if (g.initrd.size != 0) {
+		status = vmm_guest_write(vm, g.initrd.base, d->initrd, g.initrd.size);
 	}
 	if (status == 0) {
-		status = load_tree(vm, d, ram, initrd, fdt);
+		status = load_block(vm, d, g, &plan, block);
 	}
-	*entry = plan.entry;
-	*fdt_gpa = fdt;
+	vm->entry = plan.entry;
 	return status;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// LINK: boot/config.c hyp/print.c
+// LINK: boot/guest_board.c boot/config.c hyp/print.c
 // LIBS: -lfdt
 //
 // `make config-check CONFIG=x.dts`: the hypervisor's own configuration checker as a host program.
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <boot/guest_fdt.h>
 #include <hyp/config.h>
 
 #define MAX_MODULES 64
@@ -65,6 +66,8 @@ static void take_option(struct config_machine *machine, const char *text)
 		machine->ram_free = strtoull(value, NULL, 0) * MIB;
 	} else if (strncmp(text, "gpa=", 4) == 0) {
 		machine->gpa_bits = (unsigned)strtoul(value, NULL, 0);
+	} else if (strcmp(text, "machine=x86") == 0) {
+		machine->board = &guest_board_x86;
 	} else if (strncmp(text, "module=", 7) == 0 && module_count < MAX_MODULES) {
 		modules[module_count++] = value;
 	} else {
@@ -77,6 +80,7 @@ int main(int argc, char **argv)
 {
 	static struct config config;
 	struct config_machine machine = {
+		.board = &guest_board_arm64,
 		.cpus = 2,
 		.ram_free = UINT64_C(2048) * MIB,
 		.gpa_bits = 40,
@@ -89,7 +93,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2) {
 		fprintf(stderr, "usage: config_check FILE.dtb [cpus=N] [ram=MiB] [gpa=BITS] "
-				"[module=NAME]...\n");
+				"[machine=x86] [module=NAME]...\n");
 		return 2;
 	}
 	for (int i = 2; i < argc; i++) {

@@ -4,12 +4,13 @@
 // its exact line, is skipped, and the VM behind it is kept. Then damaged trees: every byte flipped
 // and every truncation must be refused or give a configuration within bounds.
 //
-// LINK: boot/config.c hyp/print.c
+// LINK: boot/guest_board.c boot/config.c hyp/print.c
 // LIBS: -lfdt
 
 #include <libfdt.h>
 #include <string.h>
 
+#include <boot/guest_fdt.h>
 #include <hyp/config.h>
 #include <hyp/err.h>
 
@@ -37,6 +38,7 @@ static void report(const char *text)
 }
 
 static const struct config_machine machine = {
+	.board = &guest_board_arm64,
 	.cpus = 2,
 	.ram_free = 1024 * MIB,
 	.gpa_bits = 40,

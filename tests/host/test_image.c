@@ -3,7 +3,7 @@
 // boot/image_load.c: good images, a table of bad ones, and random damage. Each image lies in a heap
 // block of its exact size, so that ASan sees a read of one byte too many.
 //
-// LINK: boot/image_load.c
+// LINK: boot/image_load.c boot/image_x86.c
 
 #include "boot/image_load.h"
 #include "check.h"

@@ -3,13 +3,14 @@
 // The manager's death and its next start, with the real hyp/manager.c: what it held is dropped, its
 // VMs go on, the next instance finds them.
 //
-// LINK: hyp/memslot.c hyp/memslot_steps.c hyp/memslot_anon.c hyp/dirty_log.c hyp/dirty_ring.c
+// LINK: hyp/memslot.c hyp/memslot_steps.c hyp/memslot_anon.c hyp/dirty_log.c hyp/dirty_hw.c hyp/dirty_ring.c
 // LINK: hyp/dirty_bitmap.c hyp/fault.c hyp/guest_copy.c hyp/window.c hyp/memcalls.c
 // LINK: hyp/dirtycalls.c hyp/windowcalls.c hyp/test_hooks.c hyp/stage2.c hyp/pgtable.c
 // LINK: hyp/tlbcheck.c hyp/page_alloc.c hyp/owner.c hyp/lock.c hyp/mmio.c hyp/vm.c hyp/vcpu.c
 // LINK: hyp/sched.c hyp/event.c hyp/hyptimer.c hyp/hypercall.c hyp/vmcalls.c hyp/vcpucalls.c
 // LINK: hyp/testcalls.c hyp/log.c hyp/console.c hyp/print.c arch/arm64/stage2_format.c
-// LINK: hyp/manager.c hyp/bootvms.c boot/guest_fdt.c boot/image_load.c
+// LINK: hyp/manager.c hyp/bootvms.c boot/guest_fdt.c boot/image_load.c boot/image_x86.c
+// LINK: boot/guest_board.c boot/arm64/guest_start.c
 // LINK: tests/host/fake_arch.c tests/host/fake_tlb.c
 // LIBS: -lfdt
 

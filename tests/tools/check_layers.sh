@@ -4,8 +4,8 @@
 #   public headers      <stdint.h>, <abi/...>
 #   pure files          <hyp/types.h> <hyp/err.h> <stdatomic.h> and their own header
 #   *_format.c          <hyp/pgtable.h>, their own header; no assembly
-#   hyp/                <abi/> <hyp/> <arch/>, the two pure helpers of boot/, C's own headers; <asm/> only in three headers
-#   drivers/            <hyp/types.h> <hyp/console.h> <hyp/err.h> <asm/io.h>
+#   hyp/                <abi/> <hyp/> <arch/>, the pure helpers of boot/, C's own headers; <asm/> only in three headers
+#   drivers/            <hyp/types.h> <hyp/console.h> <hyp/err.h> <asm/io.h> <asm/msr.h>
 #   guests/             <abi/>, guests/lib, the C library: the compile line has no other -I
 # One place issues TLB invalidations; the core has no #if on the architecture.
 set -u
@@ -48,15 +48,15 @@ done
 
 core=$(files hyp | grep -v '^hyp/public/')
 includes 'the core includes <abi/> <hyp/> <arch/>' \
-	"<(abi|hyp|arch)/[a-z0-9_/]*\.h>|<asm/|<boot/(guest_fdt|image_load)\.h>|\"[a-z0-9_]*\.h\"|<libfdt\.h>|$STD" $core
+	"<(abi|hyp|arch)/[a-z0-9_/]*\.h>|<asm/|<boot/(guest_fdt|guest_start|image_load)\.h>|\"[a-z0-9_]*\.h\"|<libfdt\.h>|$STD" $core
 hits=$(grep -nHE 'include *<asm/' $core /dev/null |
 	grep -vE '^hyp/include/(hyp/(lock|vcpu|vm|stage2|types)|arch/[a-z0-9_]*)\.h:')
 [ -z "$hits" ] || fail 'the core includes <asm/> through lock.h, vcpu.h, vm.h, stage2.h, types.h only' "$hits"
 hits=$(grep -nHE '^[[:space:]]*#[[:space:]]*(el)?if.*(__aarch64__|__x86_64__|__arm__|TM_ARCH|defined *\(ARCH)' $core /dev/null)
 [ -z "$hits" ] || fail 'the core has no #if on the architecture' "$hits"
 
-includes 'a driver includes types, console, io' \
-	"<hyp/(types|console|err|drivers|log)\.h>|<asm/io\.h>|\"[a-z0-9_]*\.h\"|$STD" $(files drivers)
+includes 'a driver includes types, console, io, msr' \
+	"<hyp/(types|console|err|drivers|log)\.h>|<asm/(io|msr)\.h>|\"[a-z0-9_]*\.h\"|$STD" $(files drivers)
 hits=$(grep -rnHE 'include *["<](hyp|arch|asm|boot)/|include *"[^"]*\.\./\.\.' $(files guests) /dev/null)
 [ -z "$hits" ] || fail 'a guest sees <abi/> and guests/lib only' "$hits"
 

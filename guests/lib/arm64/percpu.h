@@ -94,6 +94,9 @@ void tm_exception(struct frame *f);
 void tm_irq_dispatch(void);
 /* boot.c */
 void tm_boot_parse(const void *dtb);
+/* uart.c: the UART without the hypervisor's help */
+void tm_uart_write(const char *p, size_t len);
+size_t tm_uart_read(void *data, size_t len);
 /* console.c: decides between hypercall and PL011; before this only the PL011 at QEMU's place. */
 void tm_console_init(void);
 /* Output without the lock, for a program that has just crashed. */

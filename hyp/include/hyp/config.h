@@ -20,7 +20,7 @@ struct vm_config {
 	char ramdisk[CONFIG_STR];	/* module name or "" */
 	char dtb[CONFIG_STR];		/* module name or "": built by the hypervisor */
 	char bootargs[CONFIG_BOOTARGS];
-	uint64_t mem_base;		/* gpa; 0x40000000 by default; unused for the manager */
+	uint64_t mem_base;		/* gpa; the board's by default; unused for the manager */
 	uint64_t mem_size;		/* manager: 0 = all that is left */
 	uint64_t pool_size;		/* 0 = chosen from mem_size */
 	unsigned vcpus;
@@ -41,8 +41,11 @@ struct config {
 	bool manager_bad;		/* the manager's was one of them */
 };
 
+struct guest_board;
+
 /* What the checker tests a configuration against. */
 struct config_machine {
+	const struct guest_board *board;	/* boot/guest_fdt.h */
 	unsigned cpus;
 	uint64_t ram_free;		/* bytes that VMs can have */
 	unsigned gpa_bits;

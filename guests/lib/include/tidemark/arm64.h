@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <abi/tidemark.h>
 
 #define tm_sysreg_read(name)                                                                       \
 	({                                                                                         \
@@ -22,6 +23,17 @@
 #define tm_wfe() __asm__ volatile("wfe" : : : "memory")
 #define tm_sev() __asm__ volatile("dsb ish\n\tsev" : : : "memory")
 #define tm_cpu_relax() __asm__ volatile("yield" : : : "memory")
+
+/* What tm_boot.mpidr holds for this CPU: MPIDR_EL1's affinity fields. */
+static inline uint64_t tm_cpu_id(void)
+{
+	return tm_sysreg_read(mpidr_el1) & 0xff00ffffffu;
+}
+
+static inline uint64_t *tm_regs_pc(struct tm_regs *regs)
+{
+	return &regs->pc;
+}
 
 /* Interrupts of this CPU. tm_irq_save masks and returns what tm_irq_restore puts back. */
 static inline void tm_irq_unmask(void)

@@ -17,7 +17,11 @@
 #define VMM_VMS 64			/* VMs that one manager keeps in view */
 #define VMM_SLOTS 16			/* slots of a VM that vmm_create makes */
 #define VMM_NAME TM_VM_NAME_LEN
+#if defined(TM_ABI_X86) || (defined(__x86_64__) && !defined(TM_ABI_ARM64))
+#define VMM_RAM_BASE 0u
+#else
 #define VMM_RAM_BASE 0x40000000u
+#endif
 /* A VM of a raw image (U-Boot) has empty read-only memory where QEMU virt's second flash bank is. */
 #define VMM_FLASH_BASE 0x04000000u
 #define VMM_FLASH_SIZE 0x00040000u
@@ -49,7 +53,7 @@ struct vmm_vm {
 	struct vmm_slot slot[VMM_SLOTS];
 	struct vmm_vcpu vcpu[TM_MAX_VCPUS];
 	uint64_t entry;			/* where it was started */
-	uint64_t fdt_gpa;
+	uint64_t start_arg;		/* and with what: boot/guest_start.h */
 	uint32_t shutdown_type;		/* TM_SHUTDOWN_* once it ended, else 0 */
 	void *user;			/* the program's own */
 };
@@ -113,7 +117,7 @@ enum vmm_create_flags {
 /*
  * What vmm_create makes. slots[0..slot_count) in addition to slot 0 at VMM_RAM_BASE of mem_size
  * bytes (mem_size 0: no slot 0; then all slots come from the list). Image, initrd and tree are
- * put into slot 0 (or the lowest listed). The image is an arm64 Image, ELF64, or raw.
+ * put into slot 0 (or the lowest listed). The image is of a kind that boot/image_load.h knows.
  */
 struct vmm_desc {
 	const char *name;
@@ -149,10 +153,11 @@ int vmm_create(const struct vmm_desc *desc, struct vmm_vm **vm);
 int vmm_run(struct vmm_vm *vm);
 /* Destroys, unmaps, and takes the memory back into vmm.ram. */
 int vmm_destroy(struct vmm_vm *vm);
-/* Boot state of a vCPU: pc, x0 and what the arm64 boot protocol asks. */
-void vmm_boot_regs(struct tm_regs *regs, uint64_t pc, uint64_t x0, bool powered_on);
-/* Loads again what vmm_create loaded (fresh zeroed RAM is the caller's business). */
-int vmm_load(struct vmm_vm *vm, const struct vmm_desc *desc, uint64_t *entry, uint64_t *fdt_gpa);
+/* Boot state of a vCPU: entry and arg as arch_vcpu_reset() takes them (boot/guest_start.h). */
+void vmm_boot_regs(struct tm_regs *regs, uint64_t entry, uint64_t arg, bool powered_on);
+/* Loads again what vmm_create loaded (fresh zeroed RAM is the caller's business) and sets vm->entry
+ * and vm->start_arg. */
+int vmm_load(struct vmm_vm *vm, const struct vmm_desc *desc);
 
 /* A VM that exists already (static, or of an earlier manager); the VM_NEXT loop over all. */
 int vmm_attach(uint32_t handle, struct vmm_vm **vm);
