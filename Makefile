@@ -53,7 +53,7 @@ help:
 	@echo 'make lint          layers, headers, ELF segments, sizes, static analysis'
 	@echo 'make config-check  check a VM configuration on the host: CONFIG=<file.dts>'
 	@echo 'make sdk           headers, library and linker script to build a guest: $$(O)/sdk'
-	@echo 'make deps          install missing Debian packages, unpack the arm64 ones, build newlib'
+	@echo 'make deps          install missing Debian packages, unpack the guests' ones, build newlib'
 	@echo 'make clean         remove $$(O), keep downloads and newlib'
 	@echo 'make distclean     remove downloads and newlib too'
 	@echo
@@ -117,7 +117,7 @@ OBJCOPY  := llvm-objcopy
 NM       := llvm-nm
 HOSTCC   := clang
 
-SYSROOT  := $(CACHE)/arm64
+SYSROOT  := $(CACHE)/$(ARCH)
 NEWLIB   := $(CACHE)/newlib-$(ARCH)
 UNPACKED := $(SYSROOT)/.stamp
 NEWLIB_STAMP := $(NEWLIB)/.stamp
@@ -126,8 +126,8 @@ WARN := -Wall -Wextra -Werror -Wconversion -Wshadow -Wundef -Wvla -Wmissing-prot
 	-Wstrict-prototypes -Wimplicit-fallthrough
 
 # --- package contents and newlib ----------------------------------------------------------------
-$(UNPACKED): tests/tools/unpack_arm64.sh
-	@mkdir -p $(CACHE) && flock $(CACHE)/.lock tests/tools/unpack_arm64.sh $(SYSROOT)
+$(UNPACKED): tests/tools/unpack.sh
+	@mkdir -p $(CACHE) && flock $(CACHE)/.lock tests/tools/unpack.sh $(ARCH) $(SYSROOT)
 
 $(NEWLIB_STAMP): tests/tools/newlib.sh
 	@mkdir -p $(CACHE) && flock $(CACHE)/.lock tests/tools/newlib.sh $(ARCH) $(NEWLIB)
@@ -160,7 +160,7 @@ endif
 # Code that runs once, or that nobody waits for, is built for size (release only: a debug build keeps
 # its lines apart). The paths that the benchmark watches keep $(OPT).
 HYP_COLD := $(filter boot/% drivers/uart/%,$(hyp-objs-y)) $(patsubst %,hyp/%.o,bootvms console crash \
-	dirtycalls event log main manager memcalls memslot memslot_anon memslot_steps owner page_alloc \
+	dirty_hw dirtycalls event log main manager memcalls memslot memslot_anon memslot_steps owner page_alloc \
 	panic print test_hooks testcalls vcpu vcpucalls vm vmcalls window windowcalls) \
 	$(patsubst %,arch/$(ARCH)/%.o,boot cpu exception idreg inject irq mmu panic psci_host \
 	smp vgic/v2 vuart) drivers/gic/gicv2.o
@@ -170,7 +170,7 @@ endif
 
 HYP_OBJS := $(addprefix $(OBJ)/,$(hyp-objs-y))
 LIBFDT_arm64 := $(SYSROOT)/usr/lib/aarch64-linux-gnu/libfdt.a
-LIBFDT_x86   := /usr/lib/x86_64-linux-gnu/libfdt.a
+LIBFDT_x86   := $(SYSROOT)/usr/lib/x86_64-linux-gnu/libfdt.a
 LIBFDT   := $(LIBFDT_$(ARCH))
 
 $(OBJ)/%.o: %.c Makefile | $(UNPACKED)
@@ -215,7 +215,7 @@ hyp: $(IMG)
 -include $(HYP_OBJS:.o=.d) $(OBJ)/hyp.lds.d
 
 # --- guests -------------------------------------------------------------------------------------
-# Every guest is a static PIE behind an arm64 Image header: it runs wherever it is loaded.
+# Every guest is a static PIE behind an Image header (x86: of our own): it runs wherever it is loaded.
 GUEST_NAMES := $(filter-out lib,$(patsubst guests/%/objs.mk,%,$(wildcard guests/*/objs.mk)))
 include guests/lib/objs.mk $(GUEST_NAMES:%=guests/%/objs.mk)
 # A directory without sources yet is no guest yet.
@@ -398,6 +398,60 @@ test: check-steps
 soak:
 	@+$(MAKE) STAGE=2 SOAK=1 emu-rows
 	@$(PYTHON) tests/tools/count.py $(O)/test/emu.tap
+
+# --- x86: bootable media ------------------------------------------------------------------------
+# boot/disk is the first sectors of a disk for PC BIOSes, boot/efi a UEFI application. Each medium
+# holds image, module archive and CMDLINE=. Tests make their own by tests/tools/x86disk.py.
+ifeq ($(ARCH),x86)
+BOOT_COMMON := -std=c11 -ffreestanding -fno-builtin -fno-stack-protector -mgeneral-regs-only \
+	-fno-asynchronous-unwind-tables -I . -MMD -MP
+DISK_CFLAGS := --target=i386-none-elf -march=i386 -Oz -fno-pic $(WARN) $(BOOT_COMMON)
+EFI_CFLAGS  := --target=x86_64-unknown-windows -Os -fshort-wchar -mno-red-zone \
+	-mno-stack-arg-probe $(WARN) $(BOOT_COMMON) -isystem /usr/include/efi
+BOBJ := $(O)/obj/x86-boot
+DISK_OBJS := $(BOBJ)/disk/entry.S.o $(BOBJ)/disk/load.o
+
+$(BOBJ)/disk/%.o: boot/disk/%.c Makefile
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)clang $(DISK_CFLAGS) -c $< -o $@
+
+$(BOBJ)/disk/%.S.o: boot/disk/%.S Makefile
+	$(say) AS $<
+	@mkdir -p $(@D)
+	$(Q)clang $(DISK_CFLAGS) -D__ASSEMBLER__=1 -c $< -o $@
+
+$(BOBJ)/efi/%.o: boot/efi/%.c Makefile
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)clang $(EFI_CFLAGS) -c $< -o $@
+
+$(O)/disk.bin: $(DISK_OBJS) boot/disk/disk.lds
+	$(Q)$(LD) -m elf_i386 -T boot/disk/disk.lds --oformat binary $(DISK_OBJS) -o $@
+
+$(O)/BOOTX64.EFI: $(BOBJ)/efi/loader.o
+	$(Q)lld-link /subsystem:efi_application /entry:efi_main /nodefaultlib /Brepro /out:$@ $^
+-include $(DISK_OBJS:.o=.d) $(BOBJ)/efi/loader.d
+
+MEDIA = $(PYTHON) tests/tools/x86disk.py
+MEDIA_PARTS = -o $@ --image $(IMG) --modules $(O)/modules.cpio --cmdline '$(CMDLINE)'
+MEDIA_DEPS := $(IMG) $(O)/modules.cpio tests/tools/x86disk.py FORCE
+
+$(O)/disk.img: $(O)/disk.bin $(MEDIA_DEPS)
+	$(say) DISK $@
+	$(Q)$(MEDIA) disk --loader $< $(MEDIA_PARTS)
+
+$(O)/esp.img: $(O)/BOOTX64.EFI $(MEDIA_DEPS)
+	$(say) DISK $@
+	$(Q)$(MEDIA) esp --loader $< $(MEDIA_PARTS)
+
+$(O)/grub.iso: $(MEDIA_DEPS)
+	$(say) DISK $@
+	$(Q)$(MEDIA) iso --multiboot $(or $(MULTIBOOT),1) $(MEDIA_PARTS)
+
+boot-loaders: $(O)/disk.bin $(O)/BOOTX64.EFI
+.PHONY: boot-loaders
+endif
 
 # --- run, bench, sdk ----------------------------------------------------------------------------
 run: $(O)/guests/manager.bin $(INITRAMFS) hyp
