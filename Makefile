@@ -53,7 +53,7 @@ help:
 	@echo 'make lint          layers, headers, ELF segments, sizes, static analysis'
 	@echo 'make config-check  check a VM configuration on the host: CONFIG=<file.dts>'
 	@echo 'make sdk           headers, library and linker script to build a guest: $$(O)/sdk'
-	@echo 'make deps          install missing Debian packages, unpack the guests' ones, build newlib'
+	@echo 'make deps          install missing Debian packages, unpack those for guests, build newlib'
 	@echo 'make clean         remove $$(O), keep downloads and newlib'
 	@echo 'make distclean     remove downloads and newlib too'
 	@echo

@@ -19,9 +19,9 @@ arm64)
 	flags='-mstrict-align'
 	;;
 x86)
-	# No SSE: a guest may run library code before it has set up the FPU, and in interrupt handlers.
+	# No SSE where no float is asked for: interrupt handlers print too, and save no such registers.
 	triple=x86_64-none-elf
-	flags='-mgeneral-regs-only -mno-red-zone -fcf-protection=none'
+	flags='-mno-implicit-float -mno-red-zone -nostdlibinc -fcf-protection=none'
 	;;
 *)
 	echo "newlib: no recipe for ARCH=$arch" >&2
