@@ -101,6 +101,7 @@ SECTIONS
 }
 
 ASSERT(_start == __image_start, "the Image header must be the first thing in the image")
+ASSERT(SIZEOF(.head) <= PAGE, "the head is larger than the page that stays mapped 1:1")
 ASSERT((HYP_VA_BASE & 0x1fffff) == 0, "HYP_VA_BASE must be 2 MiB aligned")
 ASSERT((__text_end & 0xfff) == 0, "text must end on a page")
 ASSERT((__rodata_end & 0xfff) == 0, "rodata must end on a page")

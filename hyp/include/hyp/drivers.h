@@ -6,5 +6,6 @@
 #include <hyp/console.h>
 
 extern const struct uart_ops pl011_uart;
+extern const struct uart_ops ns16550_uart;
 
 #endif

@@ -14,33 +14,35 @@
 #define SEL_DATA 0x10
 #define SEL_TSS 0x18
 
-#define CR0_PE (1u << 0)
-#define CR0_MP (1u << 1)
-#define CR0_EM (1u << 2)
-#define CR0_TS (1u << 3)
-#define CR0_ET (1u << 4)
-#define CR0_NE (1u << 5)
-#define CR0_WP (1u << 16)
-#define CR0_AM (1u << 18)
-#define CR0_NW (1u << 29)
-#define CR0_CD (1u << 30)
-#define CR0_PG (1u << 31)
+#define CR0_PE 0x1
+#define CR0_MP 0x2
+#define CR0_EM 0x4
+#define CR0_TS 0x8
+#define CR0_ET 0x10
+#define CR0_NE 0x20
+#define CR0_WP 0x10000
+#define CR0_AM 0x40000
+#define CR0_NW 0x20000000
+#define CR0_CD 0x40000000
+#define CR0_PG 0x80000000
 
-#define CR4_PAE (1u << 5)
-#define CR4_MCE (1u << 6)
-#define CR4_PGE (1u << 7)
-#define CR4_OSFXSR (1u << 9)
-#define CR4_OSXMMEXCPT (1u << 10)
-#define CR4_UMIP (1u << 11)
-#define CR4_LA57 (1u << 12)
-#define CR4_VMXE (1u << 13)
-#define CR4_PCIDE (1u << 17)
-#define CR4_OSXSAVE (1u << 18)
-#define CR4_SMEP (1u << 20)
-#define CR4_SMAP (1u << 21)
+#define CR4_PAE 0x20
+#define CR4_MCE 0x40
+#define CR4_PGE 0x80
+#define CR4_OSFXSR 0x200
+#define CR4_OSXMMEXCPT 0x400
+#define CR4_UMIP 0x800
+#define CR4_LA57 0x1000
+#define CR4_VMXE 0x2000
+#define CR4_PCIDE 0x20000
+#define CR4_OSXSAVE 0x40000
+#define CR4_SMEP 0x100000
+#define CR4_SMAP 0x200000
 
 /* What the boot leaves in CR0; CR4 depends on features (cpu.c). */
 #define CR0_HYP (CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG)
+
+#define CPUID1_EDX_APIC (1u << 9)
 
 #ifndef __ASSEMBLER__
 
