@@ -86,10 +86,22 @@ void fpu_load(struct vcpu *v)
 	}
 }
 
+/* For QEMU's TCG, which lets SVM guests set XCR0 without an exit. */
+void fpu_sync_xcr0(struct vcpu *v)
+{
+	uint32_t lo, hi;
+
+	if (xcr0_mask && v->arch.loaded) {
+		__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+		v->arch.xcr0 = lo & xcr0_mask;
+	}
+}
+
 void fpu_put(struct vcpu *v)
 {
 	uint8_t *area = v->arch.xsave;
 
+	fpu_sync_xcr0(v);
 	if (xcr0_mask) {
 		/* A component that the guest has switched off keeps its content. */
 		xsetbv(xcr0_mask);

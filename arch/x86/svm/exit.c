@@ -182,10 +182,10 @@ static void exit_ioio(struct vcpu *v, const struct vmcb *b)
 		} else if (!svm_insn_get(v, &in)) {
 			return;
 		} else {
+			/* TCG leaves the address size out as well. */
 			io.segment = in.segment;
+			io.addr_size = svm_insn_addr_size(v, &in);
 		}
-		/* The three bits are one-hot, 2 to 8 bytes. */
-		io.addr_size = io.addr_size > 2 ? io.addr_size : 2;
 	}
 	exit_io(v, &io, (unsigned)(b->exitinfo2 - b->rip));
 }
@@ -306,6 +306,7 @@ static void dispatch(struct vcpu *v, struct vmcb *b)
 		with_len(v, b->exitinfo1 & 1 ? exit_wrmsr : exit_rdmsr);
 		break;
 	case SVM_CPUID:
+		fpu_sync_xcr0(v);	/* leaf 0xd shows it */
 		with_len(v, exit_cpuid);
 		break;
 	case SVM_HLT:

@@ -37,8 +37,10 @@ static bool prefix(uint8_t p, struct svm_insn *in)
 	case 0xf0:
 		in->lock = true;
 		return true;
-	case 0x66:
 	case 0x67:
+		in->addr_prefix = true;
+		return true;
+	case 0x66:
 	case 0xf2:
 	case 0xf3:
 		return true;
@@ -83,4 +85,14 @@ bool svm_insn_get(struct vcpu *v, struct svm_insn *in)
 	}
 	in->len = (uint8_t)i;
 	return true;
+}
+
+uint8_t svm_insn_addr_size(struct vcpu *v, const struct svm_insn *in)
+{
+	unsigned size = guest_code_bytes(v);
+
+	if (in->addr_prefix) {
+		size = size == 4 ? 2 : 4;
+	}
+	return (uint8_t)size;
 }

@@ -45,9 +45,12 @@ struct svm_insn {
 	uint8_t rex;
 	uint8_t segment;	/* enum tm_segment_index; DS without a prefix */
 	bool lock;
+	bool addr_prefix;
 };
 /* False: it cannot be read (any more); the guest runs it again. */
 bool svm_insn_get(struct vcpu *v, struct svm_insn *in);
+/* In bytes: 2, 4, 8. */
+uint8_t svm_insn_addr_size(struct vcpu *v, const struct svm_insn *in);
 
 static inline struct vmcb *vmcb_of(struct vcpu *v)
 {

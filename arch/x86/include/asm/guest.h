@@ -48,7 +48,9 @@
 #define DR6_FIXED 0xffff0ff0u
 #define DR6_BD (1u << 13)
 #define DR6_BS (1u << 14)
+#define DR6_WRITABLE 0xe00fu
 #define DR7_FIXED 0x400u
+#define DR7_WRITABLE 0xffff23ffu	/* not RTM: hidden */
 #define DR7_ENABLED 0xffu
 #define DR7_GD (1u << 13)
 #define CR0_RESET 0x60000010u
@@ -109,6 +111,7 @@ void fpu_cpu_init(void);
 void fpu_reset(struct vcpu *v);
 void fpu_load(struct vcpu *v);
 void fpu_put(struct vcpu *v);
+void fpu_sync_xcr0(struct vcpu *v);	/* v is loaded: xcr0 is what hardware has */
 void fpu_set_xcr0(struct vcpu *v, uint64_t val);	/* checked by the caller */
 uint64_t fpu_mask(void);		/* of XCR0: what guests may have */
 uint32_t fpu_mxcsr_mask(void);
@@ -122,11 +125,13 @@ void guest_set_tsc_offset(struct vcpu *v, uint64_t offset);
 bool vcpu_others_can_run(struct vcpu *v);
 
 /* control.c */
-/* NULL, or why not. Used by MOV CR and by REGS_SET. */
+/* May a guest set it to that? For MOV CR, WRMSR, XSETBV and REGS_SET. */
 bool cr0_ok(uint64_t cr0);
 bool cr4_ok(uint64_t cr4, uint64_t cr0, uint64_t efer);
 bool efer_ok(uint64_t efer);
 bool xcr0_ok(uint64_t xcr0);
+void guest_flush(struct vcpu *v);
+bool guest_uses_pdptes(struct vcpu *v);
 /* PAE paging: PDPTEs from memory into hardware. False: a reserved bit, or no memory. */
 bool guest_load_pdptes(struct vcpu *v);
 
