@@ -144,6 +144,8 @@ ARCHFLAGS_arm64 := -mgeneral-regs-only -mstrict-align -march=armv8-a
 # The image is linked in the top 2 GiB. FS points at the stack guard, as libfdt.a expects.
 ARCHFLAGS_x86   := -mgeneral-regs-only -mno-red-zone -mcmodel=kernel -fcf-protection=none \
 	-mstack-protector-guard=tls -mstack-protector-guard-reg=fs -mstack-protector-guard-offset=40
+# -Oz packs functions; the symbol table counts in fours.
+COLDFLAGS_x86   := -falign-functions=4
 # -I . is for <boot/...> and <drivers/...>; check_layers.sh says who may use it.
 HYP_INC := -I hyp/public -I hyp/include -I arch/$(ARCH)/include -I .
 HYP_DEF := -DDEBUG=$(DEBUG) -DTM_TEST_BUILD=$(TEST)
@@ -157,15 +159,17 @@ HYP_CFLAGS += -fsanitize=undefined -fsanitize-trap=undefined
 endif
 # An objs.mk may add flags for one object: cflags-boot/arm64/early.o := -fno-stack-protector
 
+COLD_arm64 := boot cpu exception idreg inject irq mmu panic psci_host smp vgic/v2 vuart
+COLD_x86   := boot exception mmu panic power smp
+
 # Code that runs once, or that nobody waits for, is built for size (release only: a debug build keeps
 # its lines apart). The paths that the benchmark watches keep $(OPT).
 HYP_COLD := $(filter boot/% drivers/uart/%,$(hyp-objs-y)) $(patsubst %,hyp/%.o,bootvms console crash \
 	dirty_hw dirtycalls event log main manager memcalls memslot memslot_anon memslot_steps owner page_alloc \
 	panic print test_hooks testcalls vcpu vcpucalls vm vmcalls window windowcalls) \
-	$(patsubst %,arch/$(ARCH)/%.o,boot cpu exception idreg inject irq mmu panic psci_host \
-	smp vgic/v2 vuart) drivers/gic/gicv2.o
+	$(patsubst %,arch/$(ARCH)/%.o,$(COLD_$(ARCH))) drivers/gic/gicv2.o
 ifeq ($(DEBUG),0)
-$(foreach o,$(HYP_COLD),$(eval cflags-$(o:.o=.o) += -Oz))
+$(foreach o,$(HYP_COLD),$(eval cflags-$(o:.o=.o) += -Oz $(COLDFLAGS_$(ARCH))))
 endif
 
 HYP_OBJS := $(addprefix $(OBJ)/,$(hyp-objs-y))

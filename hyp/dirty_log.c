@@ -13,6 +13,7 @@
  */
 #include <arch/cpu.h>
 #include <hyp/boot_info.h>
+#include <hyp/dirty_hw.h>
 #include <hyp/dirty_log.h>
 #include <hyp/sched.h>
 #include <hyp/test_hooks.h>
@@ -97,6 +98,8 @@ int dirty_log_config(struct vm *vm, uint64_t ring_entries, uint64_t flags)
 		err = -TM_EBUSY;	/* C-013 */
 	} else if (d->configured) {
 		err = -TM_EINVAL;
+	} else if (!dirty_hw_allows(vm, ring_entries, flags)) {
+		err = -TM_EOPNOTSUPP;
 	} else {
 		d->flags = (uint32_t)flags;
 		d->ring_entries = (uint32_t)ring_entries;
@@ -131,7 +134,7 @@ int dirty_log_ring_alloc(struct vcpu *v)
 		return -TM_ENOMEM;
 	}
 	v->ring_pages = pages;
-	dirty_ring_init(&v->ring, entries, v->vm->dirty.ring_entries, 0);
+	dirty_ring_init(&v->ring, entries, v->vm->dirty.ring_entries, dirty_hw_reserve(v->vm));
 	return 0;
 }
 
@@ -224,6 +227,29 @@ uint32_t dirty_log_entry_blocked(struct vcpu *v)
 	return 0;
 }
 
+/* ---- arming ------------------------------------------------------------------------------------ */
+
+/* A read-only slot logs what others write to it; its leaves never become writable. */
+static void arm_mask(struct vm *vm, const struct memslot *m, gpa_t first, uint64_t mask,
+		     struct tlb_batch *b)
+{
+	if (m->flags & TM_SLOT_READONLY) {
+		(void)stage2_wrprotect_mask(&vm->s2, first, mask, b);
+	} else {
+		(void)stage2_arm_mask(&vm->s2, first, mask, b);
+	}
+}
+
+void dirty_log_arm_span(struct vm *vm, const struct memslot *m, gpa_t a, uint64_t pages,
+			struct tlb_batch *b)
+{
+	if (m->flags & TM_SLOT_READONLY) {
+		(void)stage2_wrprotect(&vm->s2, a, pages, b);
+	} else {
+		(void)stage2_arm(&vm->s2, a, pages, b);
+	}
+}
+
 /* ---- consuming: bitmap ------------------------------------------------------------------------ */
 
 #if TM_TEST_BUILD
@@ -255,7 +281,11 @@ void dirty_log_mutant_catch_up(struct vm *vm)
 	stage2_lock(&vm->s2);
 	for (unsigned i = 0; i < deferred_count; i++) {
 		if (deferred[i].vm == vm) {
-			(void)stage2_wrprotect_mask(&vm->s2, deferred[i].first, deferred[i].mask, &b);
+			struct memslot *m = memslot_get(&vm->slots, deferred[i].slot);
+
+			if (m) {
+				arm_mask(vm, m, deferred[i].first, deferred[i].mask, &b);
+			}
 		}
 	}
 	stage2_flush(&vm->s2, &b);
@@ -284,7 +314,7 @@ uint64_t dirty_log_consume(struct vm *vm, struct memslot *m, uint64_t w, uint64_
 	 */
 	bits = dirty_bitmap_clear_word(&m->bitmap, w, mask);
 	if (bits && !defer_arming(vm, m, first, bits)) {
-		(void)stage2_wrprotect_mask(&vm->s2, first, bits, b);
+		arm_mask(vm, m, first, bits, b);
 	}
 	return bits;
 }
@@ -301,8 +331,8 @@ struct reset_batch {
 static void batch_commit(struct vm *vm, struct reset_batch *k, struct tlb_batch *b)
 {
 	if (k->mask) {
-		(void)stage2_wrprotect_mask(&vm->s2, gpa_add(gfn_to_gpa(k->m->base),
-							     k->base << PAGE_SHIFT), k->mask, b);
+		arm_mask(vm, k->m, gpa_add(gfn_to_gpa(k->m->base), k->base << PAGE_SHIFT), k->mask,
+			 b);
 		k->mask = 0;
 	}
 }

@@ -516,6 +516,9 @@ int64_t hc_quota_set(struct hc_call *c)
 		return err;
 	}
 	err = req_vcpu(c, vm, &v);
+	if (!err && vm->dirty.backend == TM_BACKEND_DBM && c->arg[2] != ~0ull) {
+		err = -TM_EOPNOTSUPP;	/* nobody learns who wrote in time */
+	}
 	if (!err) {
 		__atomic_store_n(&v->quota, c->arg[2], __ATOMIC_RELAXED);
 		vcpu_request(v, VCPU_REQ_RESCHED);	/* 0 stops one that runs */

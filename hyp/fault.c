@@ -61,9 +61,12 @@ static int map_page(struct vm *vm, struct memslot *m, gpa_t a, bool write, struc
 	if (hpa_is_none(h)) {
 		return -TM_ENOMEM;
 	}
-	/* a read fault on a logged page maps it read-only. */
+	/* a read fault on a logged page maps it armed: read-only, or writable-clean. */
 	if (!(m->flags & TM_SLOT_READONLY) && (write || !logging)) {
 		attrs |= PT_W | (unsigned)PT_DIRTY;
+	}
+	if (!(m->flags & TM_SLOT_READONLY) && logging && vm->s2.hw_dirty) {
+		attrs |= PT_W | (unsigned)PT_CLEANABLE;
 	}
 	level = logging ? 0 : best_level(m, a, h);
 	return stage2_map(&vm->s2, gpa(ALIGN_DOWN(a.v, LEVEL_SIZE(level))),
@@ -81,6 +84,10 @@ static int split_or_mark_all(struct vm *vm, struct memslot *m, gpa_t a, const st
 	uint64_t first = gpa_to_gfn(gpa(leaf->start)).v - m->base.v;
 
 	if (stage2_split(&vm->s2, a, b) == 0) {
+		if (vm->s2.hw_dirty) {
+			/* From here on hardware marks its pieces. */
+			(void)stage2_arm(&vm->s2, gpa(leaf->start), LEVEL_PAGES(leaf->level), b);
+		}
 		stage2_make_writable(&vm->s2, a);
 		return 0;
 	}

@@ -10,6 +10,7 @@
  *	-> bits collected -> pages scrubbed and handed back -> slot free
  */
 #include <arch/cpu.h>
+#include <hyp/dirty_hw.h>
 #include <hyp/dirty_log.h>
 #include <hyp/log.h>
 #include <hyp/owner.h>
@@ -76,11 +77,11 @@ static void set_op(struct vm *vm, struct memslot *m, enum slot_op op)
 static void arm_span(struct vm *vm, struct memslot *m, const struct slot_span *s,
 		     struct tlb_batch *b, void *ctx)
 {
-	(void)m, (void)ctx;
+	(void)ctx;
 	if ((vm->dirty.flags & TM_DIRTY_EAGER_SPLIT) && s->leaf.level > 0) {
 		(void)!stage2_split(&vm->s2, s->start, b);	/* best effort */
 	}
-	(void)stage2_wrprotect(&vm->s2, s->start, s->pages, b);
+	dirty_log_arm_span(vm, m, s->start, s->pages, b);
 }
 
 static void zap_span(struct vm *vm, struct memslot *m, const struct slot_span *s,
@@ -124,6 +125,10 @@ static void log_drop(struct vm *vm, struct memslot *m)
 
 void memslot_log_off_begin(struct vm *vm, struct memslot *m)
 {
+	/* What hardware has logged so far belongs to this log, not to the next. */
+	if (vm->dirty.backend == TM_BACKEND_PML) {
+		dirty_hw_drain(vm);
+	}
 	log_drop(vm, m);
 	set_op(vm, m, SLOT_ZAPPING);	/* so that large leaves come back (C-140) */
 }
@@ -152,6 +157,9 @@ static void unmap_span(struct vm *vm, struct memslot *m, const struct slot_span 
 		       struct tlb_batch *b, void *ctx)
 {
 	(void)ctx;
+	if (vm->s2.hw_dirty) {
+		(void)stage2_wrprotect(&vm->s2, s->start, s->pages, b);	/* */
+	}
 	/* No leaf reaches out of its slot, so nothing is split and nothing can be missing. */
 	if (stage2_unmap(&vm->s2, s->start, s->pages, b)) {
 		log_err("vm %s: slot %u: a leaf sticks out of its slot", vm->name, m->id);
@@ -190,7 +198,8 @@ int memslot_move_step(struct vm *vm, struct memslot *m)
 	if (!walk_step(vm, m, unmap_span)) {
 		return TM_CONTINUE;
 	}
-	dirty_log_writers_wait(vm);
+	/* What hardware logged of it is in the log before its address is anything else. */
+	vm_sync(vm);
 	stage2_lock(&vm->s2);
 	memslot_order_remove(&vm->slots, m);
 	m->base = gpa_to_gfn(m->move_to);	/* C-033: bits stay, they are offset-relative */
@@ -302,6 +311,7 @@ int memslot_delete_step(struct vm *vm, struct memslot *m, memslot_take_fn take, 
 		if (!walk_step(vm, m, unmap_span)) {
 			return TM_CONTINUE;
 		}
+		dirty_hw_drain(vm);	/* found by its address for the last time */
 		detach(vm, m);
 	}
 	if (m->op == SLOT_COLLECTING) {

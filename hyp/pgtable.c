@@ -145,12 +145,25 @@ static void store_entry(struct pgtable *pt, struct slot *s, uint64_t new_pte)
 	s->pte = new_pte;
 }
 
+/* Written since it was armed, as hardware says. */
+#define DIRTIED ((unsigned)(PT_W | PT_CLEANABLE | PT_DIRTY))
+
+/* s->pte: what stood there last. Without PT_W hardware cannot mark it any more. */
+static inline void tell_dirty_gone(struct pgtable *pt, const struct slot *s)
+{
+	if (pt->mm->dirty_gone != NULL && s->level == 0 && s->kind == PTE_LEAF &&
+	    (pt->fmt->attrs(s->pte, 0) & DIRTIED) == DIRTIED) {
+		pt->mm->dirty_gone(pt, s->start);
+	}
+}
+
 /* Over a live entry: the exchange returns what hardware made of it in between. */
 static void swap_entry(struct pgtable *pt, struct slot *s, uint64_t new_pte)
 {
 	forget_last(pt, s);
 	observe(pt, s, new_pte);
 	s->pte = __atomic_exchange_n(s->p, new_pte, __ATOMIC_ACQ_REL);
+	tell_dirty_gone(pt, s);
 }
 
 static void batch_add(struct tlb_batch *b, uint64_t start, uint64_t bytes, bool all)
@@ -232,6 +245,9 @@ static bool change_attrs(struct pgtable *pt, struct slot *s, unsigned clear, uns
 						__ATOMIC_RELAXED)) {
 			if (lower) {
 				batch_add(b, s->start, LEVEL_SIZE(s->level), false);
+			}
+			if (clear & PT_W) {
+				tell_dirty_gone(pt, s);
 			}
 			return true;
 		}
@@ -634,6 +650,7 @@ struct visit {
 	struct pgtable *pt;
 	struct tlb_batch *b;
 	unsigned clear, set;
+	bool arm;
 	uint64_t changed;
 	int (*fn)(void *ctx, const struct pt_leaf *leaf);	/* NULL: change attributes */
 	void *ctx;
@@ -643,6 +660,13 @@ static int visit_leaf(struct visit *v, struct slot *s, uint64_t addr, uint64_t n
 {
 	const struct pgtable_format *fmt = v->pt->fmt;
 
+	if (v->arm) {
+		bool small = s->level == 0;
+
+		v->changed += change_attrs(v->pt, s, small ? PT_DIRTY : PT_W,
+					   small ? PT_W | (unsigned)PT_CLEANABLE : 0, v->b) ? 1 : 0;
+		return 0;
+	}
 	if (v->fn == NULL) {
 		/* A grant never reaches beyond what was asked for. */
 		bool whole = addr == s->start && next - addr == LEVEL_SIZE(s->level);
@@ -685,10 +709,9 @@ static int visit_level(struct visit *v, uint64_t *table, unsigned level, uint64_
 	return ret;
 }
 
-uint64_t pgtable_protect(struct pgtable *pt, uint64_t addr, uint64_t bytes, unsigned clear,
-			 unsigned set, struct tlb_batch *b)
+static uint64_t visit_changes(struct visit *v, uint64_t addr, uint64_t bytes)
 {
-	struct visit v = {.pt = pt, .b = b, .clear = clear, .set = set};
+	struct pgtable *pt = v->pt;
 	uint64_t end = range_end(pt, addr, bytes);
 
 	/* A few pages of one table, as a reset brings them: straight to that table. */
@@ -696,12 +719,27 @@ uint64_t pgtable_protect(struct pgtable *pt, uint64_t addr, uint64_t bytes, unsi
 		struct slot s = descend_cached(pt, addr);
 
 		if (s.level == 0) {
-			(void)visit_level(&v, s.p - entry_index(pt, addr, 0), 0, addr, end);
-			return v.changed;
+			(void)visit_level(v, s.p - entry_index(pt, addr, 0), 0, addr, end);
+			return v->changed;
 		}
 	}
-	(void)visit_level(&v, pt->root_ptr, pt->root_level, addr, end);
-	return v.changed;
+	(void)visit_level(v, pt->root_ptr, pt->root_level, addr, end);
+	return v->changed;
+}
+
+uint64_t pgtable_protect(struct pgtable *pt, uint64_t addr, uint64_t bytes, unsigned clear,
+			 unsigned set, struct tlb_batch *b)
+{
+	struct visit v = {.pt = pt, .b = b, .clear = clear, .set = set};
+
+	return visit_changes(&v, addr, bytes);
+}
+
+uint64_t pgtable_arm(struct pgtable *pt, uint64_t addr, uint64_t bytes, struct tlb_batch *b)
+{
+	struct visit v = {.pt = pt, .b = b, .arm = true};
+
+	return visit_changes(&v, addr, bytes);
 }
 
 int pgtable_for_each(struct pgtable *pt, uint64_t addr, uint64_t bytes,

@@ -6,6 +6,7 @@
  */
 #include <arch/cpu.h>
 #include <arch/tlb.h>
+#include <hyp/dirty_hw.h>
 #include <hyp/stage2.h>
 #include <hyp/test_hooks.h>
 
@@ -37,6 +38,11 @@ static void stage2_table_free(struct pgtable *pt, hpa_t page)
 	pool_free(s2->pool, page, true);
 }
 
+static void stage2_dirty_gone(struct pgtable *pt, uint64_t addr)
+{
+	dirty_hw_leaf_gone(pt->owner, gpa(addr));
+}
+
 #if DEBUG
 static void stage2_observe(struct pgtable *pt, uint64_t addr, unsigned level, uint64_t old,
 			   uint64_t new_pte)
@@ -51,6 +57,7 @@ static void stage2_observe(struct pgtable *pt, uint64_t addr, unsigned level, ui
 static const struct pgtable_mm stage2_mm = {
 	.alloc = stage2_table_alloc,
 	.free = stage2_table_free,
+	.dirty_gone = stage2_dirty_gone,
 #if DEBUG
 	.observe = stage2_observe,
 #endif
@@ -156,18 +163,27 @@ int stage2_split(struct stage2 *s2, gpa_t a, struct tlb_batch *b)
 	return pgtable_split(&s2->pt, a.v, 0, b);
 }
 
-uint64_t stage2_wrprotect(struct stage2 *s2, gpa_t a, uint64_t pages, struct tlb_batch *b)
+static uint64_t change(struct stage2 *s2, gpa_t a, uint64_t pages, bool arm, struct tlb_batch *b)
+{
+	uint64_t bytes = pages << PAGE_SHIFT;
+
+	return arm && s2->hw_dirty ? pgtable_arm(&s2->pt, a.v, bytes, b) :
+				     pgtable_protect(&s2->pt, a.v, bytes, PT_W, 0, b);
+}
+
+static uint64_t change_range(struct stage2 *s2, gpa_t a, uint64_t pages, bool arm,
+			     struct tlb_batch *b)
 {
 	struct tlb_batch lost = TLB_BATCH_INIT;
 	uint64_t changed;
 
 	spin_assert_held(&s2->lock);
 	if (!mutant(MUTANT_NO_TLB_FLUSH)) {
-		return pgtable_protect(&s2->pt, a.v, pages << PAGE_SHIFT, PT_W, 0, b);
+		return change(s2, a, pages, arm, b);
 	}
 	/* Arming alone goes without: the checker is told that it was done, because the memory oracle
 	 * is what must catch this one. */
-	changed = pgtable_protect(&s2->pt, a.v, pages << PAGE_SHIFT, PT_W, 0, &lost);
+	changed = change(s2, a, pages, arm, &lost);
 	if (lost.needed) {
 		tlbcheck_flushed(&s2->check, lost.start, lost.end, lost.all);
 	}
@@ -175,20 +191,65 @@ uint64_t stage2_wrprotect(struct stage2 *s2, gpa_t a, uint64_t pages, struct tlb
 	return changed;
 }
 
-uint64_t stage2_wrprotect_mask(struct stage2 *s2, gpa_t a, uint64_t mask, struct tlb_batch *b)
+static uint64_t change_mask(struct stage2 *s2, gpa_t a, uint64_t mask, bool arm,
+			    struct tlb_batch *b)
 {
 	uint64_t changed = 0;
 
-	spin_assert_held(&s2->lock);
 	while (mask != 0) {
 		unsigned first = (unsigned)__builtin_ctzll(mask);
 		uint64_t rest = ~(mask >> first);
 		unsigned run = rest == 0 ? 64u : (unsigned)__builtin_ctzll(rest);
 
-		changed += stage2_wrprotect(s2, gpa_add(a, (uint64_t)first << PAGE_SHIFT), run, b);
+		changed += change_range(s2, gpa_add(a, (uint64_t)first << PAGE_SHIFT), run, arm, b);
 		mask &= run == 64u ? 0 : ~(((1ull << run) - 1) << first);
 	}
 	return changed;
+}
+
+uint64_t stage2_wrprotect(struct stage2 *s2, gpa_t a, uint64_t pages, struct tlb_batch *b)
+{
+	return change_range(s2, a, pages, false, b);
+}
+
+uint64_t stage2_wrprotect_mask(struct stage2 *s2, gpa_t a, uint64_t mask, struct tlb_batch *b)
+{
+	return change_mask(s2, a, mask, false, b);
+}
+
+uint64_t stage2_arm(struct stage2 *s2, gpa_t a, uint64_t pages, struct tlb_batch *b)
+{
+	return change_range(s2, a, pages, true, b);
+}
+
+uint64_t stage2_arm_mask(struct stage2 *s2, gpa_t a, uint64_t mask, struct tlb_batch *b)
+{
+	return change_mask(s2, a, mask, true, b);
+}
+
+struct dirtied {
+	void (*fn)(void *ctx, gpa_t a);
+	void *ctx;
+};
+
+static int tell_dirtied(void *ctx, const struct pt_leaf *leaf)
+{
+	const unsigned written = PT_W | (unsigned)PT_CLEANABLE | (unsigned)PT_DIRTY;
+	const struct dirtied *d = ctx;
+
+	if (leaf->level == 0 && (leaf->attrs & written) == written) {
+		d->fn(d->ctx, gpa(leaf->start));
+	}
+	return 0;
+}
+
+void stage2_dirtied(struct stage2 *s2, gpa_t a, uint64_t pages, void (*fn)(void *ctx, gpa_t a),
+		    void *ctx)
+{
+	struct dirtied d = {fn, ctx};
+
+	spin_assert_held(&s2->lock);
+	(void)pgtable_for_each(&s2->pt, a.v, pages << PAGE_SHIFT, tell_dirtied, &d);
 }
 
 void stage2_make_writable(struct stage2 *s2, gpa_t a)

@@ -5,6 +5,7 @@
  */
 #include <arch/cpu.h>
 #include <hyp/bootvms.h>
+#include <hyp/dirty_hw.h>
 #include <hyp/guest_copy.h>
 #include <hyp/hypercall.h>
 #include <hyp/log.h>
@@ -39,7 +40,15 @@ int64_t hc_hyp_write(struct hc_call *c)
 
 int64_t hc_force_backend(struct hc_call *c)
 {
-	return c->arg[1] == TM_BACKEND_WP ? 0 : -TM_EOPNOTSUPP;
+	struct vm *vm = vm_get(c->arg[0]);
+	int err;
+
+	if (!vm) {
+		return -TM_ENOENT;
+	}
+	err = vm->is_manager ? -TM_EACCES : dirty_hw_force(vm, c->arg[1]);
+	vm_put(vm);
+	return err;
 }
 
 /* C-104: (TM_INJECT_PAUSE_COUNT, vm, count) presets the pause counter of a paused VM. */

@@ -9,6 +9,7 @@
 #include <arch/tlb.h>
 #include <arch/vcpu.h>
 #include <hyp/console.h>
+#include <hyp/dirty_hw.h>
 #include <hyp/log.h>
 #include <hyp/owner.h>
 #include <hyp/sched.h>
@@ -183,6 +184,7 @@ static int vm_build(const struct tm_vm_desc *d, hpa_t pool, uint64_t pool_pages,
 	err = stage2_init(&vm->s2, &vm->pool, (uint16_t)(vm->handle + 1),
 			  vm->is_manager ? LOCK_STAGE2_MANAGER : LOCK_STAGE2);
 	if (!err) {
+		dirty_hw_choose(vm);
 		err = arch_vm_init(vm);
 		if (err) {
 			stage2_destroy(&vm->s2);
@@ -365,6 +367,7 @@ int vm_pause(struct vm *vm, uint64_t flags, struct vcpu *caller)
 	spin_unlock(&vm->lock);
 	if (!err) {
 		wait_all_put(vm);
+		dirty_hw_drain(vm);
 		if (flags & TM_PAUSE_QUIESCE) {
 			dirty_log_writers_wait(vm);
 		}
@@ -425,12 +428,13 @@ int vm_pause_preset(struct vm *vm, uint64_t count)
 
 /*
  * With the write-protect back end a vCPU hides nothing: its record is published, under the stage-2
- * lock, before the store can retire. So there is no vCPU to wait for, only the hypervisor's own
- * writers between their store and their mark (R-38).
+ * lock, before the store can retire. So there is only what hardware knows to fetch, and the
+ * hypervisor's own writers between their store and their mark to wait for (R-38).
  */
 void vm_sync(struct vm *vm)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	dirty_hw_drain(vm);
 	dirty_log_writers_wait(vm);
 }
 

@@ -79,7 +79,7 @@ static uint64_t cap_value(const struct vm *vm, uint64_t cap)
 	case TM_CAP_PVTIME:
 	case TM_CAP_QUOTA:
 	case TM_CAP_CONSOLE_FOCUS: return 1;
-	case TM_CAP_BACKENDS: return 1u << TM_BACKEND_WP;
+	case TM_CAP_BACKENDS: return arch_dirty_backends();
 	case TM_CAP_GIC_VERSION: return arch_cap_gic_version();
 	case TM_CAP_PHYS_CPUS: return pcpu_count;
 	default: return 0;

@@ -8,6 +8,7 @@
  * cores can let a store that used the old entry past the first DSB, and a list of them is never
  * complete.
  */
+#include <abi/hypercall.h>
 #include <arch/tlb.h>
 #include <asm/barrier.h>
 #include <asm/cpu.h>
@@ -141,4 +142,9 @@ uint16_t arch_vmid_count(void)
 unsigned arch_stage2_max_leaf(void)
 {
 	return 2;
+}
+
+unsigned arch_dirty_backends(void)
+{
+	return 1u << TM_BACKEND_WP;
 }

@@ -47,6 +47,7 @@ static inline hpa_t fake_ram(uint64_t pages) { return fake_ram_aligned(pages, PA
 struct fake_tlb_stats {
 	uint64_t hits, fills, large_fills, cached_walks, dropped;
 	uint64_t flush_range, flush_all, flush_local, removed;
+	uint64_t dirtied;	// dirty bits that hardware has set
 };
 extern struct fake_tlb_stats fake_tlb;
 // Loses entries at one in this many accesses, 0: never; fake_reset() makes it 97.
@@ -54,7 +55,7 @@ extern unsigned fake_tlb_drop_one_in;
 extern bool fake_tlb_walk_cache;
 void fake_tlb_reset(uint64_t seed);
 
-enum fake_hit { FAKE_HIT, FAKE_HOLE, FAKE_FORBIDDEN };
+enum fake_hit { FAKE_HIT, FAKE_HOLE, FAKE_FORBIDDEN, FAKE_LOG_FULL };
 // What CPU `cpu` gets for one access, TLB first, no fault handling. FAKE_HIT: *out is the byte's
 // address and `then`, when given, has run on it before any flush could return.
 enum fake_hit fake_translate(struct stage2 *s2, unsigned cpu, gpa_t a, unsigned access, hpa_t *out,
@@ -73,6 +74,13 @@ struct fake_result fake_access(struct vm *vm, unsigned vcpu_no, gpa_t a, bool wr
 // Same, and the data moves while the translation is held: a store after a flush would be seen.
 struct fake_result fake_store64(struct vm *vm, unsigned vcpu_no, gpa_t a, uint64_t value);
 struct fake_result fake_load64(struct vm *vm, unsigned vcpu_no, gpa_t a, uint64_t *value);
+// Hardware's dirty logging (pml): a vCPU stays in guest mode after an access, its log in a buffer, until
+// something makes it exit. All of them exit now; before a vCPU is destroyed or looked at.
+void fake_exit_guests(void);
+// From arch_cpu_relax(): a kicked vCPU exits, if this thread may take locks.
+void fake_exit_if_idle(void);
+// What arch_dirty_backends() says: 1 << TM_BACKEND_*; write-protect alone at the start.
+extern unsigned fake_backends;
 // vCPU n of any VM runs on CPU n % FAKE_CPUS unless the test says otherwise.
 extern unsigned (*fake_cpu_of)(unsigned vcpu_no);
 

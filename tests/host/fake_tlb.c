@@ -6,6 +6,7 @@
 
 #include <arch/cpu.h>
 #include <arch/tlb.h>
+#include <hyp/dirty_hw.h>
 #include <hyp/fault.h>
 #include <hyp/sched.h>
 #include <hyp/stage2.h>
@@ -38,6 +39,15 @@ struct cpu_tlb {
 };
 
 static struct cpu_tlb cpu_tlb[FAKE_CPUS];
+
+// By CPU: the log of the vCPU that is in guest mode there. `lock` is held during accesses and exits.
+static struct cpu_log {
+	pthread_mutex_t lock;
+	struct vcpu *v;		// in guest mode after its access; NULL: nobody
+	uint64_t gpa[DIRTY_HW_LOG_ENTRIES];
+	unsigned n;
+} cpu_log[FAKE_CPUS];
+
 struct fake_tlb_stats fake_tlb;
 unsigned fake_tlb_drop_one_in;
 bool fake_tlb_walk_cache;
@@ -56,6 +66,9 @@ void fake_tlb_reset(uint64_t seed)
 	fake_tlb_drop_one_in = 97;
 	fake_tlb_walk_cache = true;
 	for (unsigned i = 0; i < FAKE_CPUS; i++) {
+		pthread_mutex_init(&cpu_log[i].lock, NULL);
+		cpu_log[i].v = NULL;
+		cpu_log[i].n = 0;
 		memset(cpu_tlb[i].e, 0, sizeof(cpu_tlb[i].e));
 		pthread_mutex_init(&cpu_tlb[i].lock, NULL);
 		cpu_tlb[i].rng = (seed + i + 1) * 0x9e3779b97f4a7c15ull | 1;
@@ -175,6 +188,114 @@ static bool walk(struct cpu_tlb *t, struct stage2 *s2, uint64_t a, struct tlb_en
 	}
 }
 
+// ---- hardware that marks what is written ----
+
+static _Thread_local bool in_access;
+
+// The first store to a writable-clean leaf: hardware walks again and sets the dirty bit in the table.
+static enum fake_hit set_dirty(struct stage2 *s2, unsigned cpu, uint64_t a, struct tlb_entry *out)
+{
+	const struct pgtable *pt = &s2->pt;
+	struct vm *vm = container_of(s2, struct vm, s2);
+	struct cpu_log *log = &cpu_log[cpu];
+
+	for (;;) {
+		uint64_t *table = pt->root_ptr, pte, new_pte;
+		unsigned level = pt->root_level, attrs;
+		enum pte_kind kind;
+		uint64_t *p;
+
+		for (;; level--) {
+			uint64_t index = a >> LEVEL_SHIFT(level);
+
+			p = &table[level == pt->root_level ? index : index & 511];
+			pte = __atomic_load_n(p, __ATOMIC_ACQUIRE);
+			kind = pt->fmt->kind(pte, level);
+			if (kind != PTE_TABLE) {
+				break;
+			}
+			table = pgtable_ptr(pt->fmt->addr(pte, level));
+		}
+		if (kind == PTE_HOLE) {
+			return FAKE_HOLE;
+		}
+		attrs = pt->fmt->attrs(pte, level);
+		if (!(attrs & PT_W)) {
+			return FAKE_FORBIDDEN;
+		}
+		out->level = (uint8_t)level;
+		out->start = ALIGN_DOWN(a, LEVEL_SIZE(level));
+		out->hpa = pt->fmt->addr(pte, level);
+		out->attrs = (uint16_t)(attrs | PT_DIRTY);
+		if (!(attrs & PT_CLEANABLE) || (attrs & PT_DIRTY)) {
+			return FAKE_HIT;
+		}
+		if (vm->dirty.backend == TM_BACKEND_PML && log->n == DIRTY_HW_LOG_ENTRIES) {
+			return FAKE_LOG_FULL;
+		}
+		new_pte = pt->fmt->set_attrs(pte, level, attrs | PT_DIRTY);
+		if (__atomic_compare_exchange_n(p, &pte, new_pte, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_RELAXED)) {
+			if (vm->dirty.backend == TM_BACKEND_PML) {
+				log->gpa[log->n++] = ALIGN_DOWN(a, PAGE_SIZE);
+			}
+			COUNT(dirtied);
+			return FAKE_HIT;
+		}
+	}
+}
+
+// Out of guest mode: the log is handed over, then others may see that it is out. log->lock held.
+static void exit_guest(unsigned cpu)
+{
+	struct cpu_log *log = &cpu_log[cpu];
+	struct vcpu *v = log->v, *current;
+	unsigned before = this_pcpu()->id, n = log->n;
+
+	if (v == NULL) {
+		return;
+	}
+	fake_set_cpu(cpu);
+	current = this_pcpu()->current;
+	this_pcpu()->current = v;
+	log->n = 0;
+	dirty_hw_logged(v, log->gpa, n);
+	log->v = NULL;
+	__atomic_store_n(&v->in_guest, false, __ATOMIC_RELEASE);
+	__atomic_store_n(&v->stats.exits, v->stats.exits + 1, __ATOMIC_RELEASE);
+	this_pcpu()->current = current;
+	fake_set_cpu(before);
+}
+
+void fake_exit_guests(void)
+{
+	for (unsigned i = 0; i < FAKE_CPUS; i++) {
+		pthread_mutex_lock(&cpu_log[i].lock);
+		exit_guest(i);
+		pthread_mutex_unlock(&cpu_log[i].lock);
+	}
+}
+
+void fake_exit_if_idle(void)
+{
+	unsigned self = this_pcpu()->id + 1;
+
+	if (in_access) {
+		return;
+	}
+	for (unsigned i = 0; i < FAKE_CPUS; i++) {
+		if (pthread_mutex_trylock(&cpu_log[i].lock) != 0) {
+			continue;
+		}
+		// Whoever holds the stage-2 lock waits for no vCPU to leave guest mode; this thread
+		// would take it twice.
+		if (cpu_log[i].v != NULL && READ_ONCE(cpu_log[i].v->vm->s2.lock.cpu_plus1) != self) {
+			exit_guest(i);
+		}
+		pthread_mutex_unlock(&cpu_log[i].lock);
+	}
+}
+
 static void drop_one(struct cpu_tlb *t)
 {
 	struct tlb_entry *e = &t->e[tlb_rand(t) % SETS][tlb_rand(t) % WAYS];
@@ -227,6 +348,14 @@ enum fake_hit fake_translate(struct stage2 *s2, unsigned cpu, gpa_t a, unsigned 
 	ret = FAKE_FORBIDDEN;
 	if (allowed(found.attrs, access)) {
 		ret = FAKE_HIT;
+		if (access == ACCESS_WRITE && s2->hw_dirty && (found.attrs & PT_CLEANABLE) &&
+		    !(found.attrs & PT_DIRTY)) {
+			ret = set_dirty(s2, cpu, a.v, &found);
+			if (ret != FAKE_HIT) {
+				goto out;
+			}
+			insert(t, s2->vmid, a.v, found.level, found.attrs, found.hpa);
+		}
 		*out = hpa_add(found.hpa, a.v - found.start);
 		if (then != NULL) {
 			then(ctx, *out);
@@ -328,8 +457,14 @@ static struct fake_result guest_access(struct vm *vm, unsigned vcpu_no, gpa_t a,
 	unsigned cpu = fake_cpu_of(vcpu_no);
 	struct fake_result r = {.hpa = HPA_NONE};
 	unsigned before = this_pcpu()->id;
+	struct cpu_log *log = &cpu_log[cpu];
 	struct vcpu *current;
 
+	pthread_mutex_lock(&log->lock);
+	if (log->v != v) {
+		exit_guest(cpu);
+	}
+	in_access = true;
 	fake_set_cpu(cpu);
 	current = this_pcpu()->current;
 	this_pcpu()->current = v;
@@ -337,15 +472,19 @@ static struct fake_result guest_access(struct vm *vm, unsigned vcpu_no, gpa_t a,
 	for (r.action = FAULT_RETRY; r.action == FAULT_RETRY;) {
 		enum fake_hit hit;
 
+		log->v = v;
 		__atomic_store_n(&v->in_guest, true, __ATOMIC_SEQ_CST);
 		hit = fake_translate(&vm->s2, cpu, a, access, &r.hpa,
 				     m->value != NULL ? move_data : NULL, m);
-		__atomic_store_n(&v->in_guest, false, __ATOMIC_SEQ_CST);
+		// Hardware's log keeps it in guest mode for a while, so that somebody has to ask.
+		if (hit != FAKE_HIT || log->n == 0 || tlb_rand(&cpu_tlb[cpu]) % 16 == 0) {
+			exit_guest(cpu);
+		}
 		if (hit == FAKE_HIT) {
 			r.action = FAKE_DONE;
 		} else if (r.faults++ == RETRIES) {
 			r.action = FAKE_STUCK;
-		} else {
+		} else if (hit != FAKE_LOG_FULL) {
 			struct s2_fault f = {.gpa = a, .access = (uint8_t)access};
 
 			f.permission = hit == FAKE_FORBIDDEN;
@@ -354,6 +493,8 @@ static struct fake_result guest_access(struct vm *vm, unsigned vcpu_no, gpa_t a,
 	}
 	this_pcpu()->current = current;
 	fake_set_cpu(before);
+	in_access = false;
+	pthread_mutex_unlock(&log->lock);
 	return r;
 }
 
@@ -378,4 +519,14 @@ FAKE enum fault_action fault_handle(struct vcpu *v, const struct s2_fault *f)
 	(void)v, (void)f;
 	fprintf(stderr, "fake: no fault_handle() linked\n");
 	abort();
+}
+
+FAKE void dirty_hw_logged(struct vcpu *v, const uint64_t *gpas, unsigned n)
+{
+	(void)v, (void)gpas, (void)n;
+}
+
+FAKE void dirty_hw_leaf_gone(struct stage2 *s2, gpa_t a)
+{
+	(void)s2, (void)a;
 }

@@ -10,14 +10,16 @@
 //
 // TM_ORACLE_ROUNDS= rounds of the main run (default 1200).
 //
-// LINK: hyp/memslot.c hyp/memslot_steps.c hyp/memslot_anon.c hyp/dirty_log.c hyp/dirty_ring.c
+// LINK: hyp/memslot.c hyp/memslot_steps.c hyp/memslot_anon.c hyp/dirty_log.c hyp/dirty_hw.c hyp/dirty_ring.c
 // LINK: hyp/dirty_bitmap.c hyp/fault.c hyp/guest_copy.c hyp/window.c hyp/memcalls.c
 // LINK: hyp/dirtycalls.c hyp/windowcalls.c hyp/test_hooks.c hyp/stage2.c hyp/pgtable.c
 // LINK: hyp/tlbcheck.c hyp/page_alloc.c hyp/owner.c hyp/lock.c hyp/mmio.c hyp/vm.c hyp/vcpu.c
 // LINK: hyp/sched.c hyp/event.c hyp/hyptimer.c hyp/hypercall.c hyp/vmcalls.c hyp/vcpucalls.c
 // LINK: hyp/testcalls.c hyp/log.c hyp/console.c hyp/print.c arch/arm64/stage2_format.c
-// LINK: tests/host/fake_arch.c tests/host/fake_tlb.c
+// LINK: tests/host/fake_arch.c tests/host/fake_tlb.c arch/x86/vmx/ept_format.c
+// LINK: arch/x86/svm/npt_format.c
 
+#include <arch/format.h>
 #include <hyp/guest_copy.h>
 #include <pthread.h>
 
@@ -27,8 +29,11 @@
 #define MAX_PAGES 700u
 #define WORDS 8u		// of each page that anybody writes
 #define GPA(slot, half) ((uint64_t)(slot) * (1ull << 30) + (half) * (256ull << 20))
-#define RING_ENTRIES 256u
+#define RING_ENTRIES ring_entries
 #define BUF (world_base + 4 * PAGE_SIZE)
+
+static unsigned ring_entries = 256;
+static unsigned backend = TM_BACKEND_WP;
 
 static const uint64_t slot_pages[SLOTS + 1] = {0, 331, 613, 467, 129};
 
@@ -258,7 +263,10 @@ static void collect_sparse(unsigned s)
 
 static void collect_everything(void)
 {
-	for (unsigned pass = 0; pass < 6; pass++) {	// the hidden set comes out in pieces
+	if (hc(TM_HC_VM_SYNC, o.h, 0, 0, 0, 0, 0) != 0) {
+		fail("VM_SYNC's status");
+	}
+	for (unsigned pass = 0; pass < 20; pass++) {	// the hidden set comes out in pieces
 		for (unsigned v = 0; v < o.vcpus; v++) {
 			harvest(v, ~0ull);
 		}
@@ -578,6 +586,7 @@ static void op_vcpu_again(void)
 	unsigned v = (unsigned)rnd(o.vcpus);
 	struct vcpu *vcpu;
 
+	fake_exit_guests();	// STOPPED means that it has left the guest
 	if (hc(TM_HC_VCPU_DESTROY, o.h, v, 0, 0, 0, 0) != 0 ||
 	    hc(TM_HC_VCPU_CREATE, o.h, v, 0, 0, 0, 0) != 0) {
 		fail("VCPU_DESTROY and CREATE");
@@ -714,6 +723,8 @@ static void machine(uint64_t seed, unsigned mode, unsigned vcpus)
 	for (unsigned i = 0; i < 8; i++) {
 		(void)check_rand(&o.rng);
 	}
+	fake_backends = 1u << TM_BACKEND_WP | 1u << TM_BACKEND_DBM | 1u << TM_BACKEND_PML;
+	world_backend = backend;
 	vm = world_guest(vcpus, modes[mode].flags & TM_DIRTY_RING ? RING_ENTRIES : 0,
 			 modes[mode].flags);
 	o.vm = vm;
@@ -741,6 +752,7 @@ static const char *run(uint64_t seed, unsigned mode, unsigned vcpus, uint64_t ro
 		}
 		end_round();
 	}
+	fake_exit_guests();
 	total_spills += o.vm->dirty.spills;
 	caught = o.caught;
 	for (unsigned v = 0; v < o.vcpus; v++) {
@@ -788,6 +800,52 @@ TEST(oracle)
 		CHECK(op_done[i] > 0);
 	}
 	CHECK(total_writes > 100 * rounds && total_faults && total_stops && total_spills);
+}
+
+// ---- back ends in hardware: the same results (C-143) ----
+
+static void hardware(unsigned with, const struct pgtable_format *fmt, unsigned root_level,
+		     const unsigned *mode, unsigned mode_count)
+{
+	uint64_t used, writes = total_writes, faults = total_faults, dirtied = fake_tlb.dirtied;
+
+	fake_use_format(fmt, 40, root_level);
+	backend = with;
+	ring_entries = 1024;	// C-009: a ring holds a whole hardware buffer besides its reserve
+	for (unsigned i = 0; i < mode_count * 3; i++) {
+		unsigned m = mode[i % mode_count], vcpus = 1u << (i / mode_count);
+		const char *caught = run(check_seed() * 3000 + i, m, vcpus, 25, &used);
+
+		if (caught) {
+			fprintf(stderr, "backend %u, %s, %u vCPUs, round %llu: %s\n", with,
+				modes[m].name, vcpus, (unsigned long long)used, caught);
+		}
+		CHECK(caught == NULL);
+		dirtied += fake_tlb.dirtied;
+	}
+	printf("# backend %u, %s: %llu writes, %llu faults, %llu marked by hardware\n", with, fmt->name,
+	       (unsigned long long)(total_writes - writes),
+	       (unsigned long long)(total_faults - faults), (unsigned long long)dirtied);
+	CHECK(dirtied > 1000);
+	backend = TM_BACKEND_WP;
+	ring_entries = 256;
+	fake_use_format(&arm64_stage2_format, 40, 2);
+}
+
+TEST(hardware_log)
+{
+	static const unsigned mode[] = {0, 1, 2, 3, 4, 5, 6, 7};
+
+	hardware(TM_BACKEND_PML, &ept_format, 3, mode, ARRAY_SIZE(mode));
+}
+
+TEST(hardware_dirty_bit)
+{
+	static const unsigned mode[] = {1, 2, 3, 6, 7};
+
+	hardware(TM_BACKEND_DBM, &ept_format, 3, mode, ARRAY_SIZE(mode));
+	hardware(TM_BACKEND_DBM, &npt_format, 3, mode, ARRAY_SIZE(mode));
+	hardware(TM_BACKEND_DBM, &arm64_stage2_format, 2, mode, ARRAY_SIZE(mode));
 }
 
 // ---- mutants ----
@@ -854,6 +912,20 @@ TEST(mutant_arm_after_consume)
 	static const unsigned mode[] = {2, 3, 1, 7};
 
 	expect_caught(MUTANT_ARM_AFTER_CONSUME, mode, ARRAY_SIZE(mode));
+}
+
+TEST(mutant_no_drain)
+{
+	static const unsigned mode[] = {1, 2, 3, 6};
+
+	ring_entries = 1024;
+	backend = TM_BACKEND_PML;
+	expect_caught(MUTANT_NO_DRAIN, mode, ARRAY_SIZE(mode));
+	backend = TM_BACKEND_DBM;
+	expect_caught(MUTANT_NO_DRAIN, mode, ARRAY_SIZE(mode));
+	expect_caught(MUTANT_NO_TLB_FLUSH, mode, ARRAY_SIZE(mode));
+	backend = TM_BACKEND_WP;
+	ring_entries = 256;
 }
 
 // ---- the bitmap's own protocol, where setters and the collector hold no common lock ----

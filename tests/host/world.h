@@ -41,6 +41,7 @@ static uint64_t world_base, world_next, world_scratch_next;
 WUNUSED static bool world_manager_is_alive = true;
 static unsigned world_guests;
 static uint64_t hc_res[3];
+WUNUSED static unsigned world_backend = ~0u;	/* of the next guests; ~0: as they come */
 
 // What manager.c would say; no manager program is loaded here, unless the test brings the real one.
 #ifndef WORLD_REAL_MANAGER
@@ -165,6 +166,9 @@ WUNUSED static struct vm *world_guest_pool(unsigned vcpus, uint64_t ring_entries
 	vm_put(vm);
 	if (flags != 0) {
 		CHECK_EQ(hc(TM_HC_DIRTY_CONFIG, vm->handle, ring_entries, flags, 0, 0, 0), 0);
+	}
+	if (world_backend != ~0u) {
+		CHECK_EQ(hc(TM_HC_FORCE_BACKEND, vm->handle, world_backend, 0, 0, 0, 0), 0);
 	}
 	for (unsigned i = 0; i < vcpus; i++) {
 		CHECK_EQ(hc(TM_HC_VCPU_CREATE, vm->handle, i, 0, 0, 0, 0), 0);

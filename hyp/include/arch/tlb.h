@@ -22,6 +22,8 @@ unsigned arch_stage2_ia_bits(void);
 unsigned arch_stage2_root_level(void);
 unsigned arch_stage2_root_pages(void);
 uint16_t arch_vmid_count(void);
+/* Dirty back ends of this machine: 1 << TM_BACKEND_*; write-protect always. */
+unsigned arch_dirty_backends(void);
 /* Largest leaf level: 2 = 1 GiB. */
 unsigned arch_stage2_max_leaf(void);
 

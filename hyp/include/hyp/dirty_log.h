@@ -19,6 +19,8 @@ struct dirty_log {
 	bool configured;
 	uint32_t flags;			/* TM_DIRTY_* */
 	uint32_t ring_entries;
+	uint32_t backend;		/* enum tm_backend; constant once a vCPU or a slot exists */
+	bool backend_forced;
 	bool orphan;			/* its manager died and no new one has mapped a ring yet */
 	uint64_t generation;		/* bumped by each hypervisor-originated bit */
 	struct spinlock reset_lock;	/* */
@@ -70,6 +72,9 @@ void dirty_log_mutant_catch_up(struct vm *vm);
 #else
 static inline void dirty_log_mutant_catch_up(struct vm *vm) { (void)vm; }
 #endif
+/* Arms the leaves of a span of a logging slot at their present size, the way of the back end. */
+void dirty_log_arm_span(struct vm *vm, const struct memslot *m, gpa_t a, uint64_t pages,
+			struct tlb_batch *b);
 /* RING_RESET, one bounded unit: TM_CONTINUE or 0; *count entries freed (R-20..R-27). */
 int must_check dirty_log_reset(struct vm *vm, uint64_t *count, uint64_t *cursor);
 

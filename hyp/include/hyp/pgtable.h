@@ -52,6 +52,9 @@ struct pgtable_mm {
 	/* Debug hook before each store of an entry; NULL in release builds. */
 	void (*observe)(struct pgtable *pt, uint64_t gpa, unsigned level, uint64_t old,
 			uint64_t new_pte);
+	/* R-127: a leaf that hardware had marked dirty lost PT_W or went; NULL: nobody asks hardware.
+	 * Not when its whole table goes at once: take PT_W away first. */
+	void (*dirty_gone)(struct pgtable *pt, uint64_t gpa);
 };
 
 /*
@@ -115,6 +118,11 @@ int must_check pgtable_split(struct pgtable *pt, uint64_t addr, unsigned level,
  */
 uint64_t pgtable_protect(struct pgtable *pt, uint64_t addr, uint64_t bytes, unsigned clear,
 			 unsigned set, struct tlb_batch *b);
+/*
+ * Hardware marks what is written: a 4 KiB leaf becomes writable-clean, a larger one loses PT_W (its
+ * dirty bit would say too little, R-122). Returns leaves changed.
+ */
+uint64_t pgtable_arm(struct pgtable *pt, uint64_t addr, uint64_t bytes, struct tlb_batch *b);
 /*
  * The dirty-fault path: adds PT_W | PT_DIRTY to the 4 KiB leaf at addr. False, nothing done, if none
  * is there. Stage-2 formats only (grant_bits).

@@ -20,6 +20,7 @@ struct stage2 {
 	struct pgtable pt;
 	struct mem_pool *pool;		/* table pages, out of the reservation */
 	uint16_t vmid;
+	bool hw_dirty;			/* hardware marks what is written (dirty_hw.c); else write-protect */
 	struct arch_stage2 arch;
 	struct tlbcheck check;		/* debug builds: pending invalidations */
 	uint64_t leaves[4];		/* by level, for SLOT_QUERY and tests */
@@ -44,6 +45,13 @@ int must_check stage2_split(struct stage2 *s2, gpa_t a, struct tlb_batch *b);
 uint64_t stage2_wrprotect(struct stage2 *s2, gpa_t a, uint64_t pages, struct tlb_batch *b);
 /* Bit i of mask: page a + i. */
 uint64_t stage2_wrprotect_mask(struct stage2 *s2, gpa_t a, uint64_t mask, struct tlb_batch *b);
+/* Makes the next write of each page observable, the way of this VM's back end: write-protected, or
+ * writable-clean. Only for pages that may be written. */
+uint64_t stage2_arm(struct stage2 *s2, gpa_t a, uint64_t pages, struct tlb_batch *b);
+uint64_t stage2_arm_mask(struct stage2 *s2, gpa_t a, uint64_t mask, struct tlb_batch *b);
+/* Pages that hardware has marked since they were armed: fn for each. */
+void stage2_dirtied(struct stage2 *s2, gpa_t a, uint64_t pages, void (*fn)(void *ctx, gpa_t a),
+		    void *ctx);
 /* Grants write on the 4 KiB leaf at a and drops this CPU's stale entry, so that the retry works. */
 void stage2_make_writable(struct stage2 *s2, gpa_t a);
 /* Zaps the range so that the next touch builds the largest leaves again. */

@@ -163,12 +163,14 @@ struct tm_apic_state {
 	uint32_t version;		/* 1 */
 	uint32_t id;
 	uint64_t base;			/* IA32_APIC_BASE */
-	uint32_t tpr, ldr, dfr, svr, esr;
+	uint32_t tpr, ldr, dfr, svr;
+	uint32_t esr;			/* 7:0 the register, 15:8 errors since it was written */
 	uint32_t icr_lo, icr_hi;
 	uint32_t lvt[7];		/* CMCI, timer, thermal, PMC, LINT0, LINT1, error */
 	uint32_t timer_initial;
 	uint32_t timer_divide;
-	uint64_t timer_left;		/* TSC ticks until it fires; 0: not running */
+	/* TSC ticks until it fires; 0: not running, or by a deadline, which TIMER_STATE has. */
+	uint64_t timer_left;
 	uint32_t isr[8], tmr[8], irr[8];
 	uint64_t rsvd[4];
 };
@@ -179,17 +181,23 @@ struct tm_board_pic {
 	uint8_t irr, imr, isr, lines;	/* lines: input levels */
 	uint8_t base, icw_step, icw4, elcr;
 	uint8_t read_isr, poll, auto_eoi, rotate;
-	uint8_t special_mask, priority, init, rsvd;
+	uint8_t special_mask;
+	uint8_t priority;		/* the interrupt that comes first */
+	uint8_t init;			/* of ICW1: 1 ICW4 follows, 2 no ICW3 */
+	uint8_t rsvd;
 };
 TM_ASSERT_SIZE(tm_board_pic, 16);
 
 struct tm_board_pit {
-	uint64_t start;			/* TSC ticks since it was loaded */
+	uint64_t start;			/* TSC ticks that it has counted since it was loaded */
 	uint16_t count;			/* 0 = 65536 */
 	uint16_t latch;
 	uint8_t mode, access, bcd, gate;
-	uint8_t latched, read_high, write_high, write_low;
-	uint32_t rsvd;
+	uint8_t latched;		/* 1 low byte, 2 high byte, 4 status are to be read next */
+	uint8_t read_high, write_high, write_low;
+	uint8_t status;			/* as latched */
+	uint8_t idle;			/* has its mode, but no count yet */
+	uint8_t rsvd[2];
 };
 TM_ASSERT_SIZE(tm_board_pit, 24);
 
@@ -203,7 +211,8 @@ struct tm_board_state {
 	struct tm_board_pit pit[3];
 	uint8_t port61;
 	uint8_t cmos_index;
-	uint8_t rsvd[6];
+	uint16_t pm_enable, pm_control;
+	uint8_t rsvd[2];
 	uint64_t pm_timer;		/* ticks of 3.579545 MHz since it was reset */
 	uint64_t rsvd2[4];
 };
