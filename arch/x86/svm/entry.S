@@ -10,18 +10,16 @@
 
 #define GPR(n) (VCPU_GPR + 8 * (n))
 
-/* void svm_enter(struct vcpu *v [rdi], uint64_t vmcb_pa [rsi], uint64_t host_pa [rdx]) */
+/*
+ * In: RDI = vcpu, RSI = address of its VMCB, RDX = of this CPU's host VMCB. Out: RDI as it was. Not a C
+ * function: every other register but RSP and RBP is lost (svm_run() says so to the compiler).
+ */
 	.section .text.svm_enter, "ax"
 	.globl svm_enter
 	.type svm_enter, @function
 	.balign 16
 svm_enter:
 	push	%rbp
-	push	%rbx
-	push	%r12
-	push	%r13
-	push	%r14
-	push	%r15
 	push	%rdx
 	push	%rdi
 	mov	%rsi, %rax
@@ -47,29 +45,25 @@ svm_enter:
 	vmsave	%rax
 	mov	8(%rsp), %rax
 	vmload	%rax
-	pop	%rax
-	mov	%rcx, GPR(1)(%rax)
-	mov	%rdx, GPR(2)(%rax)
-	mov	%rbx, GPR(3)(%rax)
-	mov	%rbp, GPR(5)(%rax)
-	mov	%rsi, GPR(6)(%rax)
-	mov	%rdi, GPR(7)(%rax)
-	mov	%r8, GPR(8)(%rax)
-	mov	%r9, GPR(9)(%rax)
-	mov	%r10, GPR(10)(%rax)
-	mov	%r11, GPR(11)(%rax)
-	mov	%r12, GPR(12)(%rax)
-	mov	%r13, GPR(13)(%rax)
-	mov	%r14, GPR(14)(%rax)
-	mov	%r15, GPR(15)(%rax)
+	mov	%rdi, %rax
+	pop	%rdi
+	mov	%rax, GPR(7)(%rdi)
+	mov	%rcx, GPR(1)(%rdi)
+	mov	%rdx, GPR(2)(%rdi)
+	mov	%rbx, GPR(3)(%rdi)
+	mov	%rbp, GPR(5)(%rdi)
+	mov	%rsi, GPR(6)(%rdi)
+	mov	%r8, GPR(8)(%rdi)
+	mov	%r9, GPR(9)(%rdi)
+	mov	%r10, GPR(10)(%rdi)
+	mov	%r11, GPR(11)(%rdi)
+	mov	%r12, GPR(12)(%rdi)
+	mov	%r13, GPR(13)(%rdi)
+	mov	%r14, GPR(14)(%rdi)
+	mov	%r15, GPR(15)(%rdi)
 	cli
 	stgi
 	pop	%rdx
-	pop	%r15
-	pop	%r14
-	pop	%r13
-	pop	%r12
-	pop	%rbx
 	pop	%rbp
 	ret
 	.size svm_enter, . - svm_enter

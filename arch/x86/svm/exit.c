@@ -353,10 +353,22 @@ static bool refused(struct vcpu *v)
 	return false;
 }
 
+/* entry.S: general registers from *v, VMRUN, and back; RAX is in the VMCB. */
+static inline struct vcpu *enter(struct vcpu *v)
+{
+	uint64_t vmcb_pa = v->arch.svm.vmcb_pa, host_pa = v->arch.svm.host_pa;
+
+	__asm__ volatile("call svm_enter"
+			 : "+D"(v), "+S"(vmcb_pa), "+d"(host_pa)
+			 :
+			 : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+			   "memory", "cc");
+	return v;
+}
+
 void svm_run(struct vcpu *v)
 {
-	struct svm_vcpu *s = &v->arch.svm;
-	struct vmcb *b = s->vmcb;
+	struct vmcb *b = vmcb_of(v);
 	bool done = false;
 
 	if (refused(v)) {
@@ -366,20 +378,19 @@ void svm_run(struct vcpu *v)
 		before_entry(v, b);
 	}
 	b->rax = v->arch.gpr[GPR_RAX];
-	svm_enter(v, s->vmcb_pa, s->host_pa);
+	v = enter(v);
 	tlb_left(v);
+	b = vmcb_of(v);
 	v->arch.gpr[GPR_RAX] = b->rax;
 	v->arch.cr2 = b->cr2;
 	v->arch.event.valid = false;
 	b->clean = CLEAN_ALL;
-	if (unlikely(s->after || (b->exitintinfo & EV_VALID))) {
+	if (unlikely(v->arch.svm.after || (b->exitintinfo & EV_VALID))) {
 		done = after_exit(v, b);
 	}
-	guest_exit_begin(this_pcpu(), v);
+	guest_exit_begin(this_cpu_area()->pcpu, v);
 	if (likely((uint32_t)b->exitcode == SVM_VMMCALL)) {
-		unsigned len = hw_len(b);
-
-		exit_hypercall(v, len ? len : LEN_VMMCALL);
+		exit_hypercall(v, svm_features.nrips ? hw_len(b) : LEN_VMMCALL);
 	} else if (!done) {
 		dispatch(v, b);
 	}

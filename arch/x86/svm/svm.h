@@ -21,9 +21,6 @@ extern struct svm_features {
 #define AFTER_FLUSH 2u		/* TLB_CONTROL likewise */
 #define AFTER_NMI 4u		/* an IRET that ends an NMI, or a step over one instruction, is under way */
 
-/* entry.S: guest state from *v and its VMCB, VMRUN, and back. RAX is in the VMCB. */
-void svm_enter(struct vcpu *v, uint64_t vmcb_pa, uint64_t host_pa);
-
 /* exit.c */
 void svm_run(struct vcpu *v);
 
