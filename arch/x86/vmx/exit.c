@@ -338,6 +338,7 @@ static void not_entered(struct vcpu *v, const char *what, uint64_t number)
 	char why[64];
 
 	v->arch.event.valid = false;
+	vmwrite(VMCS_ENTRY_INTR_INFO, 0);
 	hyp_snprintf(why, sizeof(why), "%s %llu", what, (unsigned long long)number);
 	guest_exit_begin(this_pcpu(), v);
 	exit_invalid_state(v, why);
