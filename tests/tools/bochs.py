@@ -21,7 +21,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import time
+import tty
 
 BOCHS = os.environ.get("TM_BOCHS", "bochs-bin")
 SHARE = "/usr/share/bochs/"
@@ -194,7 +196,10 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     machine = None
+    screen = termios.tcgetattr(0) if os.isatty(0) else None
     try:
+        if screen:
+            tty.setraw(0)
         machine = Bochs(a.disk, a.cdrom, a.cpus, a.memory, a.model, a.uefi, a.keep, a.verbose)
         with open(a.log or os.devnull, "wb", buffering=0) as log:
             def sink(data):
@@ -212,6 +217,8 @@ def main():
     finally:
         if machine:
             machine.end()
+        if screen:
+            termios.tcsetattr(0, termios.TCSADRAIN, screen)
     sys.exit(status)
 
 

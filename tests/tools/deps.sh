@@ -18,6 +18,16 @@ newlib-source:/usr/src/newlib/newlib-3.3.0.tar.xz
 libfdt-dev:/usr/include/libfdt.h
 device-tree-compiler:dtc
 qemu-system-arm:qemu-system-aarch64
+qemu-system-x86:qemu-system-x86_64
+ovmf:/usr/share/ovmf/OVMF.fd
+bochs:bochs-bin
+bochs-term:/usr/lib/*/bochs/plugins/libbx_term_gui.so
+bochsbios:/usr/share/bochs/BIOS-bochs-latest
+vgabios:/usr/share/bochs/VGABIOS-lgpl-latest
+gnu-efi:/usr/include/efi/efi.h
+grub-common:grub-mkrescue
+grub-pc-bin:/usr/lib/grub/i386-pc/multiboot2.mod
+xorriso:xorriso
 u-boot-qemu:/usr/lib/u-boot/qemu_arm64/u-boot.bin
 u-boot-tools:mkimage
 mtools:mcopy

@@ -153,13 +153,16 @@ class Machine:
         # No pause before each write; QEMU reads its terminal in raw mode.
         self.child.delaybeforesend = None
         self.child.logfile_read = Tee(self.log_file, self.echo) if self.echo else self.log_file
+        self.after_start()
+        return self
+
+    def after_start(self):
         if self.boot == "u-boot":
             # Its countdown of two seconds costs 20 s of wall time under icount: skip it by a key.
             self.expect("Hit any key to stop autoboot", 30)
             self.send(" ")
             self.expect("=> ", 30)
             self.sendline("run bootcmd")
-        return self
 
     @staticmethod
     def compile(pattern):
