@@ -2,7 +2,8 @@
 //
 // Into the guest and back (Intel SDM volume 3, chapters 27 and 28). The guest's general registers
 // but RSP are v->arch.gpr[] in hardware's order at VCPU_GPR. VM exits come to vmx_exit_point with
-// RSP = host RSP, where v lies on top; interrupts are masked by the exit.
+// RSP = host RSP, where v lies on top; interrupts are masked by the exit. Registers that a function
+// has to keep are not kept, but for RBP: vmx_run() has them saved already where it needs them.
 
 #include <asm/vcpu.h>
 
@@ -12,16 +13,11 @@
 
 	.text
 
-// int vmx_enter(struct vcpu *v, bool launched, uint64_t *host_rsp)
+// RDI: v, SIL: launched, RDX: uint64_t *host_rsp. Back in EAX: VMX_ENTERED or why not; in RDI: v.
 	.globl vmx_enter
 	.type vmx_enter, @function
 vmx_enter:
 	push	%rbp
-	push	%rbx
-	push	%r12
-	push	%r13
-	push	%r14
-	push	%r15
 	push	%rdi
 	cmp	%rsp, (%rdx)
 	jne	3f
@@ -76,11 +72,6 @@ vmx_exit_point:
 	mov	%r15, GPR(15)(%rdi)
 	xor	%eax, %eax		// VMX_ENTERED
 5:	pop	%rdi
-	pop	%r15
-	pop	%r14
-	pop	%r13
-	pop	%r12
-	pop	%rbx
 	pop	%rbp
 	ret
 	.size vmx_enter, . - vmx_enter

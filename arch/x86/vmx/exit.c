@@ -55,12 +55,11 @@ static void inject(const struct vcpu *v)
  */
 static inline void backstop(struct vmx_vcpu *x)
 {
-	uint32_t pin = x->pin & ~PIN_PREEMPTION_TIMER;
+	bool masked = !(vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
 
-	pin |= vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF ? 0 : PIN_PREEMPTION_TIMER;
-	if (unlikely(pin != x->pin)) {
-		x->pin = pin;
-		vmwrite(VMCS_PIN_CONTROLS, pin);
+	if (unlikely(masked != x->backstop)) {
+		x->backstop = masked;
+		vmwrite(VMCS_PIN_CONTROLS, vmx_machine.pin | (masked ? PIN_PREEMPTION_TIMER : 0));
 	}
 }
 
@@ -360,6 +359,22 @@ static void entry_refused(struct vcpu *v, int how, uint32_t reason)
 	}
 }
 
+/*
+ * Into the guest until its next exit, general registers but RSP in v's gpr[]. *host_rsp is what the
+ * VMCS holds; corrected when the stack is another one.
+ */
+static inline int enter(struct vcpu *v, bool launched, uint64_t *host_rsp)
+{
+	int how;
+
+	__asm__ volatile("call vmx_enter"
+			 : "=a"(how), "+D"(v), "+S"(launched), "+d"(host_rsp)
+			 :
+			 : "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc",
+			   "memory");
+	return how;
+}
+
 static bool state_is_bad(struct vcpu *v)
 {
 #if DEBUG
@@ -386,7 +401,7 @@ void vmx_run(struct vcpu *v)
 		return;
 	}
 	prepare(v);
-	how = vmx_enter(v, x->launched, &x->host_rsp);
+	how = enter(v, x->launched, &x->host_rsp);
 	tlb_left(v);
 	v->arch.cr2 = read_cr(2);
 	reason = vmread32(VMCS_EXIT_REASON);

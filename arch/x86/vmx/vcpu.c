@@ -223,9 +223,8 @@ static void make_controls(struct vcpu *v)
 	struct vmx_vcpu *x = &v->arch.vmx;
 	uint32_t proc2 = secondary_controls(v);
 
-	x->pin = m->pin;
 	x->proc = m->proc;
-	vmwrite(VMCS_PIN_CONTROLS, x->pin);
+	vmwrite(VMCS_PIN_CONTROLS, m->pin);
 	vmwrite(VMCS_PROC_CONTROLS, x->proc);
 	vmwrite(VMCS_PROC2_CONTROLS, proc2);
 	vmwrite(VMCS_EXIT_CONTROLS, m->exit);

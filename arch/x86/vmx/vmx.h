@@ -43,11 +43,6 @@ void vmx_flush(struct vcpu *v);
 void vmx_run(struct vcpu *v);
 
 enum { VMX_ENTERED = 0, VMX_FAIL_INVALID = 1, VMX_FAIL_VALID = 2 };
-/*
- * Enters the guest and comes back at its next exit, general registers but RSP in v's gpr[], CR2 in
- * its cr2 (by vmx_run()). *host_rsp is what the VMCS holds; corrected when the stack is another.
- */
-int vmx_enter(struct vcpu *v, bool launched, uint64_t *host_rsp);
 extern const char vmx_exit_point[];
 
 /* ---- pml.c -------------------------------------------------------------------------------------- */

@@ -12,11 +12,12 @@ struct vmx_vcpu {
 	uint64_t *pml;			/* 512 entries; NULL: not by PML */
 	uint64_t host_rsp;		/* as in the VMCS */
 	uint64_t eptp;
-	uint32_t pin, proc;		/* as in the VMCS: controls that change */
+	uint32_t proc;			/* as in the VMCS: primary controls */
 	uint32_t vpid;			/* as in the VMCS */
 	uint16_t cpu;			/* + 1: where the VMCS is current; 0 = nowhere */
 	uint16_t host_cpu;		/* + 1: whose host state stands in the VMCS */
 	bool launched;
+	bool backstop;			/* the preemption timer runs */
 	bool made;			/* the constant fields are in the VMCS */
 	/* Put away: the guest state, by enum x86_reg, as the VMCS has it; `changed` is not there yet. */
 	uint64_t changed;
