@@ -141,9 +141,8 @@ hyp-objs-y :=
 include hyp/objs.mk arch/$(ARCH)/objs.mk drivers/objs.mk boot/objs.mk boot/$(ARCH)/objs.mk
 
 ARCHFLAGS_arm64 := -mgeneral-regs-only -mstrict-align -march=armv8-a
-# The image is linked in the top 2 GiB. FS points at the stack guard, as libfdt.a expects.
-ARCHFLAGS_x86   := -mgeneral-regs-only -mno-red-zone -mcmodel=kernel -fcf-protection=none \
-	-mstack-protector-guard=tls -mstack-protector-guard-reg=fs -mstack-protector-guard-offset=40
+# The image is linked in the top 2 GiB.
+ARCHFLAGS_x86   := -mgeneral-regs-only -mno-red-zone -mcmodel=kernel -fcf-protection=none
 # -Oz packs functions; the symbol table counts in fours.
 COLDFLAGS_x86   := -falign-functions=4
 # -I . is for <boot/...> and <drivers/...>; check_layers.sh says who may use it.
@@ -305,6 +304,8 @@ all: $(GUEST_BINS) $(INITRAMFS)
 #   // LINK: core                                          all of hyp/*.c and tests/host/fake*.c
 #   // FLAGS: -DX=1                                        extra flags for the test file only
 #   // LIBS: -lfdt                                         host libraries
+#   // ARCH: x86                                            all of it sees arch/x86/include, not
+#                                                           the stand-in of tests/host/include
 # Each runs under ASan+UBSan; test_ring* under TSan as well.
 HOST_TESTS := $(patsubst tests/host/%.c,%,$(wildcard tests/host/test_*.c))
 HOST_TSAN  := $(filter test_ring% test_dirty_ring% test_dirty_bitmap%,$(HOST_TESTS))
@@ -318,25 +319,32 @@ HOST_CFLAGS := -std=gnu11 -g -O1 $(WARN) -fno-omit-frame-pointer -fno-strict-ali
 	-DDEBUG=1 -DTM_TEST_BUILD=1 -DTM_HOST_TEST=1 -DTM_ABI_ARM64=1 $(HOST_INC)
 SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
 SAN_tsan := -fsanitize=thread
+SAN_asan-x86 := $(SAN_asan)
+HOST_INC_asan-x86 := -I arch/x86/include
+HOST_DEF_asan-x86 := -UTM_ABI_ARM64 -DTM_ABI_X86=1
 
 host_link = $(shell sed -n 's,^// LINK: *,,p' tests/host/$(1).c)
 host_srcs = $(sort tests/host/$(1).c $(foreach w,$(call host_link,$(1)),$(if $(filter core,$(w)),$(HOST_CORE),$(w))))
 host_libs = $(shell sed -n 's,^// LIBS: *,,p' tests/host/$(1).c)
 host_flags = $(shell sed -n 's,^// FLAGS: *,,p' tests/host/$(1).c)
+host_arch = $(shell sed -n 's,^// ARCH: *,-,p' tests/host/$(1).c)
+host_objs = $(patsubst %.c,$(O)/host/$(1)$(call host_arch,$(2))/%.o,$(call host_srcs,$(2)))
 
 define host_sanitizer_rules
 $(O)/host/$(1)/%.o: %.c Makefile
 	$$(say) HOSTCC '$$< [$(1)]'
 	@mkdir -p $$(@D)
-	$$(Q)$(HOSTCC) $(HOST_CFLAGS) $(SAN_$(1)) $$(hostflags-$$*) -c $$< -o $$@
+	$$(Q)$(HOSTCC) $(HOST_INC_$(1)) $(HOST_CFLAGS) $(HOST_DEF_$(1)) $(SAN_$(1)) $$(hostflags-$$*) \
+		-c $$< -o $$@
 endef
-$(foreach s,asan tsan,$(eval $(call host_sanitizer_rules,$(s))))
+$(foreach s,asan tsan asan-x86,$(eval $(call host_sanitizer_rules,$(s))))
 
 define host_test_rules
 hostflags-tests/host/$(2) := $(call host_flags,$(2))
-$(O)/host/$(1)/$(2): $(patsubst %.c,$(O)/host/$(1)/%.o,$(call host_srcs,$(2)))
+$(O)/host/$(1)/$(2): $(call host_objs,$(1),$(2))
+	@mkdir -p $$(@D)
 	$$(Q)$(HOSTCC) $(SAN_$(1)) -pthread -fuse-ld=lld -Wl,--gc-sections $$^ $(call host_libs,$(2)) -o $$@
--include $(patsubst %.c,$(O)/host/$(1)/%.d,$(call host_srcs,$(2)))
+-include $(patsubst %.o,%.d,$(call host_objs,$(1),$(2)))
 endef
 $(foreach t,$(HOST_TESTS),$(eval $(call host_test_rules,asan,$(t))))
 $(foreach t,$(HOST_TSAN),$(eval $(call host_test_rules,tsan,$(t))))

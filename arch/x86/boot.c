@@ -33,8 +33,9 @@ void x86_boot(uint64_t pa, uint32_t magic, uint64_t entered_at) noreturn_fn;
 void __stack_chk_fail(void) noreturn_fn;
 
 struct machine machine;
-/* The compiler and libfdt.a read word 5: FS base + 40. */
+/* Our own code reads the guard as a variable; libfdt.a, compiled for Linux, at FS base + 40. */
 uint64_t stack_guard[6] = {0, 0, 0, 0, 0, 0x7469646500000a0d};
+__asm__(".globl __stack_chk_guard\n.set __stack_chk_guard, stack_guard + 40");
 static bool console_there;
 
 void __stack_chk_fail(void)
@@ -145,6 +146,7 @@ void x86_boot(uint64_t pa, uint32_t magic, uint64_t entered_at)
 	boot_check_memory();
 	read_acpi();
 	reserve_trampoline();
+	time_init();
 	hyp_main();
 }
 
@@ -197,11 +199,11 @@ static void timer_and_apic(void)
 	if (!(cpu_features.leaf1_edx & CPUID1_EDX_APIC)) {
 		cannot_start("this CPU has no local APIC");
 	}
-	pic_disable(IRQ_PIC_FIRST);
-	apic_init(cpu_features.x2apic,
+	host_pic_disable(IRQ_PIC_FIRST);
+	host_apic_init(cpu_features.x2apic,
 		  cpu_features.x2apic ? 0 : map_registers(lapic, LAPIC_BYTES, "the local APIC"));
-	apic_init_cpu(IRQ_SPURIOUS);
-	time_init();
+	host_apic_init_cpu(IRQ_SPURIOUS);
+	time_init_timer();
 }
 
 /* COM1's line alone: nothing else interrupts us. */
@@ -212,10 +214,10 @@ static void uart_line(void)
 	for (unsigned i = 0; i < machine.acpi.ioapic_count; i++) {
 		const struct acpi_ioapic *io = &machine.acpi.ioapic[i];
 
-		ioapic_init(map_registers(io->address, PAGE_SIZE, "an I/O APIC"));
-		if (isa->gsi >= io->gsi_base && isa->gsi - io->gsi_base < ioapic_inputs()) {
+		host_ioapic_init(map_registers(io->address, PAGE_SIZE, "an I/O APIC"));
+		if (isa->gsi >= io->gsi_base && isa->gsi - io->gsi_base < host_ioapic_inputs()) {
 			irq_register(IRQ_UART, uart_irq);
-			ioapic_route(isa->gsi - io->gsi_base, IRQ_UART, (uint32_t)pcpus[0].hwid,
+			host_ioapic_route(isa->gsi - io->gsi_base, IRQ_UART, (uint32_t)pcpus[0].hwid,
 				     isa->is_level, isa->is_active_low);
 			ns16550_uart.irq_enable();
 			return;
@@ -244,7 +246,7 @@ void arch_boot_devices(void)
 void arch_boot_cpu(struct pcpu *c)
 {
 	if (c->id != 0) {
-		apic_init_cpu(IRQ_SPURIOUS);
+		host_apic_init_cpu(IRQ_SPURIOUS);
 	}
 	time_init_cpu();
 	if (!virt->cpu_init(c)) {

@@ -207,7 +207,7 @@ void arch_cpu_wake_waiters(void)
 
 void arch_cpu_kick(struct pcpu *c)
 {
-	apic_send((uint32_t)c->hwid, IRQ_KICK);
+	host_apic_send((uint32_t)c->hwid, IRQ_KICK);
 }
 
 void arch_cpu_idle(void)

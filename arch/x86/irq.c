@@ -25,7 +25,7 @@ void irq_dispatch(unsigned vector)
 	if (vector == IRQ_SPURIOUS || vector - IRQ_PIC_FIRST < 16) {
 		return;
 	}
-	apic_eoi();
+	host_apic_eoi();
 	if (fn) {
 		fn(vector);
 	} else if (vector != IRQ_KICK) {

@@ -112,7 +112,7 @@ static void halt_others(void)
 
 	for (unsigned i = 0; i < pcpu_count; i++) {
 		if (&pcpus[i] != me && pcpus[i].online) {
-			apic_send((uint32_t)pcpus[i].hwid, IRQ_HALT);
+			host_apic_send((uint32_t)pcpus[i].hwid, IRQ_HALT);
 		}
 	}
 }

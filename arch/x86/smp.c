@@ -111,16 +111,16 @@ int arch_cpu_on(unsigned i)
 		return -TM_EIO;
 	}
 	prepare(i);
-	apic_send_init(id);
+	host_apic_send_init(id);
 	time_delay_us(AFTER_INIT_US);
-	apic_send_startup(id, page);
+	host_apic_send_startup(id, page);
 	time_delay_us(AFTER_STARTUP_US);
 	/* A CPU that runs ignores the second one. */
-	apic_send_startup(id, page);
+	host_apic_send_startup(id, page);
 	if (comes_up(c, ONLINE_US)) {
 		return 0;
 	}
-	apic_send_init(id);
+	host_apic_send_init(id);
 	log_err("CPU %u (APIC id %u): started, but does not come up", i, id);
 	return -TM_EIO;
 }

@@ -34,6 +34,7 @@
 #define SAMPLES 5u
 /* Turns of a wait for the reference to advance: one that does not is not there. */
 #define STUCK 2000000u
+#define TSC_HZ_MIN 1000000u
 
 static uint64_t tsc_hz;
 static uint64_t timer_hz;	/* of the local APIC; 0: TSC deadline */
@@ -83,39 +84,34 @@ struct reference {
 
 struct sample {
 	uint64_t tsc;
-	uint32_t reference, timer;
+	uint32_t reference;
 };
 
-/* One moment on all three: the reading of several with the TSC's least doubt. */
+/* One moment on both: the reading of several with the TSC's least doubt. */
 static struct sample take(const struct reference *r)
 {
-	struct sample best = {0, 0, 0};
+	struct sample best = {0, 0};
 	uint64_t doubt = ~0ull;
 
 	for (unsigned i = 0; i < SAMPLES; i++) {
-		struct sample s;
 		uint64_t before = arch_time_now(), after;
+		uint32_t reference = r->read();
 
-		s.reference = r->read();
 		after = arch_time_now();
-		s.timer = apic_timer_count();
-		s.tsc = before + (after - before) / 2;
 		if (after - before < doubt) {
 			doubt = after - before;
-			best = s;
+			best = (struct sample){before + doubt / 2, reference};
 		}
 	}
 	return best;
 }
 
-static bool measure(const struct reference *r)
+static bool measure_tsc(const struct reference *r)
 {
 	uint32_t wanted = r->hz / 1000 * MEASURE_MS;
-	struct sample first, last;
-	uint64_t passed = 0;
+	struct sample first = take(r), last;
+	uint32_t passed = 0;
 
-	apic_timer_start(~0u);
-	first = take(r);
 	for (unsigned i = 0; passed < wanted; i++) {
 		if (i == STUCK) {
 			return false;
@@ -125,9 +121,20 @@ static bool measure(const struct reference *r)
 	last = take(r);
 	passed = (last.reference - first.reference) & r->mask;
 	tsc_hz = (last.tsc - first.tsc) * r->hz / passed;
-	timer_hz = (uint64_t)(first.timer - last.timer) * r->hz / passed;
-	apic_timer_start(0);
-	return tsc_hz >= 1000000;
+	return tsc_hz >= TSC_HZ_MIN;
+}
+
+void time_init(void)
+{
+	static const struct reference pit = {pit_read, PIT_HZ, 0xffff};
+	static const struct reference pm = {pm_read, PM_TIMER_HZ, PM_TIMER_MASK};
+	bool has_pm = machine.has_acpi && machine.acpi.pm_timer_port;
+
+	pit_start();
+	if (!measure_tsc(&pit) && !(has_pm && measure_tsc(&pm))) {
+		cannot_start("nothing to measure time by: the 8254 stands still%s",
+			     has_pm ? ", so does ACPI's timer" : ", and there is no ACPI timer");
+	}
 }
 
 static void timer_irq(unsigned vector)
@@ -137,23 +144,30 @@ static void timer_irq(unsigned vector)
 	sched_timer();
 }
 
-void time_init(void)
+static uint64_t measure_timer(void)
 {
-	static const struct reference pit = {pit_read, PIT_HZ, 0xffff};
-	static const struct reference pm = {pm_read, PM_TIMER_HZ, PM_TIMER_MASK};
-	uint16_t port = machine.acpi.pm_timer_port;
+	uint64_t start, passed, wanted = tsc_hz / 1000 * MEASURE_MS;
+	uint32_t counted;
 
+	host_apic_timer_init(IRQ_SPURIOUS, false);
+	host_apic_timer_start(~0u);
+	start = arch_time_now();
+	do {
+		counted = ~0u - host_apic_timer_count();
+		passed = arch_time_now() - start;
+	} while (passed < wanted);
+	host_apic_timer_start(0);
+	return counted * tsc_hz / passed;
+}
+
+void time_init_timer(void)
+{
 	irq_register(IRQ_TIMER, timer_irq);
-	apic_timer_init(IRQ_SPURIOUS, false);
-	pit_start();
-	if (!measure(&pit) && !(machine.has_acpi && port && measure(&pm))) {
-		cannot_start("nothing to measure time by: the 8254 stands still%s",
-			     port ? ", so does ACPI's timer" : ", and there is no ACPI timer");
-	}
-	if (cpu_features.tsc_deadline) {
-		timer_hz = 0;
-	} else if (timer_hz < 1000) {
-		cannot_start("the local APIC's timer stands still");
+	if (!cpu_features.tsc_deadline) {
+		timer_hz = measure_timer();
+		if (timer_hz < 1000) {
+			cannot_start("the local APIC's timer stands still");
+		}
 	}
 	if (!cpu_features.tsc_invariant) {
 		log_dbg("time: CPUID does not promise that the TSC is invariant");
@@ -162,7 +176,7 @@ void time_init(void)
 
 void time_init_cpu(void)
 {
-	apic_timer_init(IRQ_TIMER, timer_hz == 0);
+	host_apic_timer_init(IRQ_TIMER, timer_hz == 0);
 	arch_timer_program(~0ull);
 }
 
@@ -175,7 +189,7 @@ void arch_timer_program(uint64_t deadline)
 		return;
 	}
 	if (deadline == ~0ull) {
-		apic_timer_start(0);
+		host_apic_timer_start(0);
 		return;
 	}
 	now = arch_time_now();
@@ -183,7 +197,7 @@ void arch_timer_program(uint64_t deadline)
 	/* Too far for the counter: it fires early, and is programmed again. */
 	ticks = MIN(ticks, tsc_hz);
 	ticks = ticks * (timer_hz / 1000) / (tsc_hz / 1000) + 1;
-	apic_timer_start((uint32_t)MIN(ticks, 0xffffffffu));
+	host_apic_timer_start((uint32_t)MIN(ticks, 0xffffffffu));
 }
 
 void time_delay_us(uint64_t us)

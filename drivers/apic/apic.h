@@ -10,28 +10,28 @@
 #include <hyp/types.h>
 
 /* Boot CPU, once. regs: virtual address of the registers, not needed for x2APIC. */
-void apic_init(bool x2apic, uint64_t regs);
-bool apic_is_x2apic(void);
+void host_apic_init(bool x2apic, uint64_t regs);
+bool host_apic_is_x2apic(void);
 /* Each CPU: on, every local source masked. */
-void apic_init_cpu(unsigned spurious_vector);
-uint32_t apic_id(void);
-void apic_eoi(void);
+void host_apic_init_cpu(unsigned spurious_vector);
+uint32_t host_apic_id(void);
+void host_apic_eoi(void);
 /* One CPU by its APIC id. */
-void apic_send(uint32_t id, unsigned vector);
-void apic_send_init(uint32_t id);
-void apic_send_startup(uint32_t id, unsigned page);
+void host_apic_send(uint32_t id, unsigned vector);
+void host_apic_send_init(uint32_t id);
+void host_apic_send_startup(uint32_t id, unsigned page);
 
 /* The timer: one-shot counting down in its own clock (divided by 1), or by TSC deadline. */
-void apic_timer_init(unsigned vector, bool tsc_deadline);
-void apic_timer_start(uint32_t count);		/* 0 stops */
-uint32_t apic_timer_count(void);
+void host_apic_timer_init(unsigned vector, bool tsc_deadline);
+void host_apic_timer_start(uint32_t count);		/* 0 stops */
+uint32_t host_apic_timer_count(void);
 
 /* regs: virtual. All inputs masked. */
-void ioapic_init(uint64_t regs);
-unsigned ioapic_inputs(void);
-void ioapic_route(unsigned input, unsigned vector, uint32_t id, bool level, bool active_low);
+void host_ioapic_init(uint64_t regs);
+unsigned host_ioapic_inputs(void);
+void host_ioapic_route(unsigned input, unsigned vector, uint32_t id, bool level, bool active_low);
 
 /* Both 8259 masked, their vectors at first_vector.. where a spurious one does no harm. */
-void pic_disable(unsigned first_vector);
+void host_pic_disable(unsigned first_vector);
 
 #endif

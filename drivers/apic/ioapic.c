@@ -27,28 +27,28 @@ static void reg_write(unsigned reg, uint32_t val)
 	io_write32(regs + IOWIN, val);
 }
 
-unsigned ioapic_inputs(void)
+unsigned host_ioapic_inputs(void)
 {
 	io_write32(regs + IOREGSEL, IOAPIC_VERSION);
 	return ((io_read32(regs + IOWIN) >> 16) & 0xff) + 1;
 }
 
-void ioapic_init(uint64_t at)
+void host_ioapic_init(uint64_t at)
 {
 	regs = at;
-	for (unsigned i = 0, n = ioapic_inputs(); i < n; i++) {
+	for (unsigned i = 0, n = host_ioapic_inputs(); i < n; i++) {
 		reg_write(IOAPIC_REDIRECTION + 2 * i, REDIR_MASKED);
 	}
 }
 
-void ioapic_route(unsigned input, unsigned vector, uint32_t id, bool level, bool active_low)
+void host_ioapic_route(unsigned input, unsigned vector, uint32_t id, bool level, bool active_low)
 {
 	reg_write(IOAPIC_REDIRECTION + 2 * input + 1, id << 24);
 	reg_write(IOAPIC_REDIRECTION + 2 * input, vector | (level ? REDIR_LEVEL : 0) |
 						  (active_low ? REDIR_ACTIVE_LOW : 0));
 }
 
-void pic_disable(unsigned first_vector)
+void host_pic_disable(unsigned first_vector)
 {
 	static const uint16_t base[2] = {PIC1, PIC2};
 

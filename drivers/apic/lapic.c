@@ -53,19 +53,19 @@ static void reg_write(unsigned reg, uint32_t val)
 	}
 }
 
-void apic_init(bool want_x2apic, uint64_t at)
+void host_apic_init(bool want_x2apic, uint64_t at)
 {
 	x2apic = want_x2apic;
 	regs = at;
 	there = true;
 }
 
-bool apic_is_x2apic(void)
+bool host_apic_is_x2apic(void)
 {
 	return x2apic;
 }
 
-void apic_init_cpu(unsigned spurious_vector)
+void host_apic_init_cpu(unsigned spurious_vector)
 {
 	uint64_t base = rdmsr(MSR_APIC_BASE) | APIC_BASE_ENABLE;
 
@@ -87,12 +87,12 @@ void apic_init_cpu(unsigned spurious_vector)
 	}
 }
 
-uint32_t apic_id(void)
+uint32_t host_apic_id(void)
 {
 	return x2apic ? reg_read(APIC_ID) : reg_read(APIC_ID) >> 24;
 }
 
-void apic_eoi(void)
+void host_apic_eoi(void)
 {
 	reg_write(APIC_EOI, 0);
 }
@@ -115,22 +115,22 @@ static void send(uint32_t id, uint32_t what)
 	reg_write(APIC_ICR, what);
 }
 
-void apic_send(uint32_t id, unsigned vector)
+void host_apic_send(uint32_t id, unsigned vector)
 {
 	send(id, ICR_ASSERT | vector);
 }
 
-void apic_send_init(uint32_t id)
+void host_apic_send_init(uint32_t id)
 {
 	send(id, ICR_INIT | ICR_ASSERT);
 }
 
-void apic_send_startup(uint32_t id, unsigned page)
+void host_apic_send_startup(uint32_t id, unsigned page)
 {
 	send(id, ICR_STARTUP | ICR_ASSERT | page);
 }
 
-void apic_timer_init(unsigned vector, bool tsc_deadline)
+void host_apic_timer_init(unsigned vector, bool tsc_deadline)
 {
 	reg_write(APIC_TIMER_DIVIDE, DIVIDE_BY_1);
 	reg_write(APIC_TIMER_INITIAL, 0);
@@ -139,12 +139,12 @@ void apic_timer_init(unsigned vector, bool tsc_deadline)
 	__asm__ volatile("mfence" ::: "memory");
 }
 
-void apic_timer_start(uint32_t count)
+void host_apic_timer_start(uint32_t count)
 {
 	reg_write(APIC_TIMER_INITIAL, count);
 }
 
-uint32_t apic_timer_count(void)
+uint32_t host_apic_timer_count(void)
 {
 	return reg_read(APIC_TIMER_CURRENT);
 }

@@ -32,7 +32,7 @@ def read_nm(path):
             address, kind, name = int(fields[0], 16), fields[1], fields[2]
             if name == "__image_start":
                 base = address
-            # Unaligned: a string among the code, not a function.
+            # Unaligned: a string among the code, not a function (the build aligns those to 4).
             if kind in "tTwW" and address % 4 == 0 and not name.startswith(("$", ".L", "__image", "__text")):
                 functions.append((address, name))
     if base is None:
@@ -79,13 +79,13 @@ def emit(base, functions):
     print("\t.balign 4")
     for name in ("hyp_symtab_count", "hyp_symtab_deltas", "hyp_symtab_pairs", "hyp_symtab_names"):
         print("\t.globl %s\n\t.type %s, %%object" % (name, name))
-    print("hyp_symtab_count:\n\t.word %d" % len(functions))
+    print("hyp_symtab_count:\n\t.long %d" % len(functions))
     print("hyp_symtab_deltas:")
     before = base
     for address, name in functions:
         if (address - before) % 4 or (address - before) // 4 > 0xffff:
             sys.exit("symtab: %s is not within 256 KiB of the function before it" % name)
-        print("\t.hword %d" % ((address - before) // 4))
+        print("\t.short %d" % ((address - before) // 4))
         before = address
     print("hyp_symtab_pairs:")
     for pair in pairs:

@@ -3,7 +3,7 @@
  * What x86 code knows of the CPU it runs on beyond <arch/cpu.h>: features that all CPUs share, the
  * descriptor tables of each CPU, control registers. cpu_features is set once at boot.
  *
- * FS base: `stack_guard`, the same on all CPUs; + 40 is the stack protector's word.
+ * FS base: `stack_guard`, the same on all CPUs; + 40 is the stack protector's word (libfdt.a's).
  * GS base: this CPU's struct cpu_area.
  */
 #ifndef ASM_CPU_H
