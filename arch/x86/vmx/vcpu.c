@@ -353,7 +353,10 @@ void vmx_window(struct vcpu *v, unsigned what)
 
 void vmx_flush(struct vcpu *v)
 {
-	if (!invept_single(v->arch.vmx.eptp) || !invvpid_single((uint16_t)v->arch.asid)) {
+	uint16_t vpid = (uint16_t)v->arch.asid;
+
+	/* VPID 0 is the hypervisor's: this vCPU has none yet. */
+	if (!invept_single(v->arch.vmx.eptp) || (vpid != 0 && !invvpid_single(vpid))) {
 		panic("vmx: INVEPT or INVVPID refused");
 	}
 }
