@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Layout of a guest program: static PIE linked at 0 behind the 64-byte arm64 Image header of
-// guests/lib/start.S, which applies __rela_start..__rela_end (R_AARCH64_RELATIVE only) before it
-// runs C. Loaded at any 2 MiB boundary, with the MMU off; header.image_size = __image_size
+// Layout of a guest program: static PIE linked at 0 behind the 64-byte Image header of
+// guests/lib/<arch>/start.S, which applies __rela_start..__rela_end (RELATIVE only) before it
+// runs C. Loaded at any 2 MiB boundary; header.image_size = __image_size
 // reserves bss and the heap's first page.
 //
 // One read-write-execute segment on purpose: a guest sets up its own tables, or none.

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/bench_protocol.h>
 #include <tidemark/call.h>
 #include <tidemark/guest.h>

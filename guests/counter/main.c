@@ -5,7 +5,7 @@
 // between two prints (50000); idle: WFI for ever, nothing changes.
 
 #include <stdio.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/counter_cell.h>
 #include <tidemark/guest.h>
 #include <tidemark/irq.h>

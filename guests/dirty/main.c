@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/call.h>
 #include <tidemark/guest.h>
 #include <tidemark/irq.h>

@@ -6,7 +6,7 @@
 // first four bytes take the stores that cross into the next page.
 
 #include <string.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include "writer.h"
 
 #define UNITS 128u

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/guest.h>
 #include <tidemark/irq.h>
 #include <tidemark/probe.h>

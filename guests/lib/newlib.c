@@ -15,6 +15,19 @@
 extern int errno;
 extern char _end[];
 
+/* newlib for x86-64 asks for the plain names. */
+#if defined(__x86_64__)
+#define _write write
+#define _read read
+#define _sbrk sbrk
+#define _close close
+#define _lseek lseek
+#define _fstat fstat
+#define _isatty isatty
+#define _kill kill
+#define _getpid getpid
+#endif
+
 int _write(int fd, const char *data, int len);
 int _read(int fd, char *data, int len);
 void *_sbrk(ptrdiff_t by);

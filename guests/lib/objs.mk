@@ -7,6 +7,7 @@ lib-objs-y += boot/guest_fdt.o boot/guest_board.o boot/image_load.o boot/image_x
 lib-objs-y += $(patsubst %.c,%.o,$(wildcard boot/$(ARCH)/guest_*.c))
 cflags-boot/$(ARCH)/guest_start.o += -I .
 cflags-guests/lib/vmm_load.o := -I boot -I .
+cflags-guests/lib/x86/vmm_arch.o := -I boot -I .
 # percpu.h is each architecture's own.
 cflags-guests/lib/boot.o := -I guests/lib/$(ARCH)
 cflags-guests/lib/console.o := -I guests/lib/$(ARCH)

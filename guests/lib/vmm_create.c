@@ -115,8 +115,7 @@ struct vmm_slot *vmm_slot_of(struct vmm_vm *vm, uint32_t id)
 static void take_back(const struct vmm_vm *vm, uint64_t gpa, uint64_t size)
 {
 	if (vm->is_static || vm->pool.size == 0) {
-		if (tm_probe_read(gpa, 8).kind != TM_PROBE_OK ||
-		    tm_probe_read(gpa + size - 8, 8).kind != TM_PROBE_OK) {
+		if (!tm_gpa_is_ram(gpa) || !tm_gpa_is_ram(gpa + size - 8)) {
 			return;
 		}
 	}

@@ -5,7 +5,7 @@
 // whether what was reported beyond what changed is of the kinds that I-3 lists.
 
 #include <string.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/irq.h>
 #include "oracle.h"
 

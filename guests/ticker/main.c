@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/guest.h>
 #include <tidemark/irq.h>
 #include <tidemark/prng.h>

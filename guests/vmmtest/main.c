@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/call.h>
 #include <tidemark/dirty_protocol.h>
 #include <tidemark/guest.h>

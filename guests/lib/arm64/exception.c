@@ -156,6 +156,11 @@ struct tm_probe tm_probe_call(uint64_t (*fn)(uint64_t), uint64_t arg)
 	return probe((probe_fn *)(uintptr_t)fn, args);
 }
 
+bool tm_gpa_is_ram(uint64_t gpa)
+{
+	return tm_probe_read(gpa, 8).kind == TM_PROBE_OK;
+}
+
 bool tm_probe_is_external(const struct tm_probe *p)
 {
 	unsigned fsc = (unsigned)p->esr & 0x3fu;

@@ -168,6 +168,11 @@ void tm_irq_cpu_init(void)
 	tm_irq_enable(TM_IRQ_VTIMER);
 }
 
+bool tm_irq_present(void)
+{
+	return tm_boot.gic_version != 0;
+}
+
 bool tm_irq_init(void)
 {
 	uint64_t d = tm_boot.gicd.gpa;

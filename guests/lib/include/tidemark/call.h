@@ -328,9 +328,17 @@ static inline int tm_map_run(uint32_t vm, uint32_t id, uint64_t gpa)
 	return TM_SIMPLE(TM_HC_MAP_RUN, vm, id, gpa);
 }
 
+/* The doorbell's vector on x86; elsewhere the hypervisor names the interrupt. */
+#if defined(TM_ABI_X86) || (defined(__x86_64__) && !defined(TM_ABI_ARM64))
+#define TM_DOORBELL_VECTOR 0xf1u
+#else
+#define TM_DOORBELL_VECTOR 0u
+#endif
+
 static inline int tm_map_events(uint64_t gpa, uint32_t vcpu, uint64_t *intid)
 {
-	return tm_out(tm_call_loop(TM_HC_MAP_EVENTS, TM_ARGS(gpa, vcpu, 0), 5), intid);
+	return tm_out(tm_call_loop(TM_HC_MAP_EVENTS, TM_ARGS(gpa, vcpu, TM_DOORBELL_VECTOR), 5),
+		      intid);
 }
 
 static inline int tm_map_ring(uint32_t vm, uint32_t id, uint64_t page, uint64_t n, uint64_t gpa,
@@ -363,7 +371,19 @@ static inline int tm_irq_line(uint32_t vm, uint32_t line, uint32_t level)
 	return TM_SIMPLE(TM_HC_IRQ_LINE, vm, line, level);
 }
 
-static inline int tm_gic_state(uint32_t vm, enum tm_state_op op, struct tm_gic_state *state,
+#if defined(TM_ABI_X86) || (defined(__x86_64__) && !defined(TM_ABI_ARM64))
+#define tm_gic_state_desc tm_board_state
+
+static inline int tm_apic_state(uint32_t vm, uint32_t id, enum tm_state_op op,
+				struct tm_apic_state *state)
+{
+	return TM_SIMPLE(TM_HC_APIC_STATE, vm, id, (uint64_t)op, TM_GPA(state), sizeof(*state));
+}
+#else
+#define tm_gic_state_desc tm_gic_state
+#endif
+
+static inline int tm_gic_state(uint32_t vm, enum tm_state_op op, struct tm_gic_state_desc *state,
 			       uint64_t len)
 {
 	return TM_SIMPLE(TM_HC_GIC_STATE, vm, (uint64_t)op, TM_GPA(state), len);
@@ -383,13 +403,15 @@ static inline int tm_uart_state(uint32_t vm, enum tm_state_op op, struct tm_uart
 /* --- any VM ----------------------------------------------------------------------------------- */
 
 /*
- * With the YIELD instruction besides: a vCPU that waits for one on another physical CPU would hold
+ * With the YIELD or PAUSE instruction besides: a vCPU that waits for one on another physical CPU would hold
  * up an emulator that runs one CPU at a time (100 ms of virtual time a turn in QEMU's icount mode).
  */
 static inline int tm_yield(void)
 {
 #if defined(__aarch64__)
 	__asm__ volatile("yield" : : : "memory");
+#elif defined(__x86_64__)
+	__asm__ volatile("pause" : : : "memory");
 #endif
 	return (int)tm_call(TM_HC_YIELD, 0, 0, 0, 0, 0, 0).status;
 }
