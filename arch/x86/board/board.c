@@ -36,12 +36,13 @@ void board_isa(struct vm *vm, unsigned irq, bool level)
 
 int arch_irq_line(struct vm *vm, uint64_t line, bool level)
 {
-	if (line == 0 || line >= BOARD_IOAPIC_PINS) {
+	/* Pin 0 is nobody's, the 8254 and the UART drive theirs alone. */
+	if (line == 0 || line == 2 || line == BOARD_COM1_IRQ || line >= BOARD_IOAPIC_PINS) {
 		return -TM_EINVAL;
 	}
 	spin_lock(&vm->arch.board.lock);
 	if (line < 16) {
-		(void)board_isa_locked(vm, line == 2 ? 0 : (unsigned)line, level);
+		(void)board_isa_locked(vm, (unsigned)line, level);
 	} else {
 		(void)ioapic_line_locked(vm, (unsigned)line, level);
 	}

@@ -19,7 +19,7 @@
 #define CENTURY 0x32u
 
 /* The first second is that of 2026-01-01, a Thursday, counted in days from 0000-03-01. */
-#define FIRST_DAY 739921u
+#define FIRST_DAY 739922u
 #define SECONDS_A_CENTURY 3155760000ull
 
 static uint8_t bcd(unsigned v)

@@ -7,7 +7,7 @@
  * place, ISA IRQ 0 = GSI 2 (edge, high), other ISA IRQs = GSIs; SCI IRQ 9, never raised; FADT with
  * PM1a_EVT 0x600 (4), PM1a_CNT 0x604 (2), PM_TMR 0x608 (4, 32 bits), no SMI command (SCI_EN is
  * set), reset register port 0xcf9 value 6; any SLP_EN write turns the VM off. The local APIC's timer
- * counts at the rate of the TSC, before its divider.
+ * counts at the rate of the TSC, before its divider. IRQ_LINE drives GSIs 1, 3, 5..23.
  */
 #ifndef ASM_BOARD_H
 #define ASM_BOARD_H
