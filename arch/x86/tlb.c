@@ -158,3 +158,8 @@ unsigned arch_stage2_max_leaf(void)
 {
 	return cpu_features.gib_pages ? 2 : 1;
 }
+
+unsigned arch_dirty_backends(void)
+{
+	return virt->backends;
+}
