@@ -26,6 +26,7 @@
 #define COM1 0x3f8u
 #define COM1_IRQ 4u
 #define LAPIC_BYTES 4096u
+#define USUAL_IOAPIC 0xfec00000u
 #define LOW_END 0xa0000ull		/* RAM that a real-mode CPU starts in */
 #define XAPIC_IDS 255u
 
@@ -206,20 +207,31 @@ static void timer_and_apic(void)
 	time_init_timer();
 }
 
-/* COM1's line alone: nothing else interrupts us. */
-static void uart_line(void)
+/* True if COM1's line, the only one that interrupts us, arrives at this one. */
+static bool route_uart(const struct acpi_ioapic *io)
 {
 	const struct acpi_isa_irq *isa = &machine.acpi.isa[COM1_IRQ];
 
-	for (unsigned i = 0; i < machine.acpi.ioapic_count; i++) {
-		const struct acpi_ioapic *io = &machine.acpi.ioapic[i];
+	if (!host_ioapic_init(map_registers(io->address, PAGE_SIZE, "an I/O APIC")) ||
+	    isa->gsi < io->gsi_base || isa->gsi - io->gsi_base >= host_ioapic_inputs()) {
+		return false;
+	}
+	irq_register(IRQ_UART, uart_irq);
+	host_ioapic_route(isa->gsi - io->gsi_base, IRQ_UART, (uint32_t)pcpus[0].hwid, isa->is_level,
+			  isa->is_active_low);
+	ns16550_uart.irq_enable();
+	return true;
+}
 
-		host_ioapic_init(map_registers(io->address, PAGE_SIZE, "an I/O APIC"));
-		if (isa->gsi >= io->gsi_base && isa->gsi - io->gsi_base < host_ioapic_inputs()) {
-			irq_register(IRQ_UART, uart_irq);
-			host_ioapic_route(isa->gsi - io->gsi_base, IRQ_UART, (uint32_t)pcpus[0].hwid,
-				     isa->is_level, isa->is_active_low);
-			ns16550_uart.irq_enable();
+static void uart_line(void)
+{
+	static const struct acpi_ioapic usual = {.address = USUAL_IOAPIC};
+
+	if (!machine.has_acpi && route_uart(&usual)) {
+		return;
+	}
+	for (unsigned i = 0; i < machine.acpi.ioapic_count; i++) {
+		if (route_uart(&machine.acpi.ioapic[i])) {
 			return;
 		}
 	}

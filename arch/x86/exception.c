@@ -39,16 +39,16 @@ static const char *const vector_name[] = {
 	"SIMD error", "virtualization exception", "control protection fault",
 };
 
-/* `ud1l check(%eax), %eax` is what -fsanitize-trap makes: 67 0f b9 40 check. */
+/* `ud1l check(%eax), %eax` is what -fsanitize-trap makes: 67 0f b9 40 check, or 67 0f b9 00. */
 static bool is_ubsan(const struct x86_frame *f, unsigned *check)
 {
 	const uint8_t *p = (const uint8_t *)f->rip;
 
 	if (f->vector != VECTOR_UD || f->rip < HYP_VA_BASE || p[0] != 0x67 || p[1] != 0x0f ||
-	    p[2] != 0xb9 || p[3] != 0x40) {
+	    p[2] != 0xb9 || (p[3] & ~0x40u)) {
 		return false;
 	}
-	*check = p[4];
+	*check = p[3] ? p[4] : 0;
 	return *check < ARRAY_SIZE(ubsan_check);
 }
 

@@ -28,14 +28,18 @@ void panic_set_frame(const struct x86_frame *f)
 	frame = f;
 }
 
+static bool in_text(uint64_t pc)
+{
+	return pc >= (uint64_t)__image_start && pc < (uint64_t)__text_end;
+}
+
 static void print_address(const char *what, uint64_t pc)
 {
 	uint64_t offset = pc - (uint64_t)__image_start;
 	uint64_t start;
 	char name[64];
 
-	if (pc < (uint64_t)__image_start || pc >= (uint64_t)__text_end ||
-	    !symtab_lookup(offset, name, sizeof(name), &start)) {
+	if (!in_text(pc) || !symtab_lookup(offset, name, sizeof(name), &start)) {
 		panic_print("  %s %#lx (not in the image)\n", what, pc);
 		return;
 	}
@@ -126,6 +130,10 @@ __attribute__((disable_tail_calls)) void arch_panic_dump(void)
 		print_system();
 		panic_print("backtrace:\n");
 		print_address("at  ", frame->rip);
+		if (!in_text(frame->rip) && in_stack(frame->rsp)) {
+			/* A call into nowhere: it has made no frame. */
+			print_address("from", *(const uint64_t *)frame->rsp - 1);
+		}
 		print_trace(frame->rbp);
 	} else {
 		print_system();

@@ -26,8 +26,8 @@ void host_apic_timer_init(unsigned vector, bool tsc_deadline);
 void host_apic_timer_start(uint32_t count);		/* 0 stops */
 uint32_t host_apic_timer_count(void);
 
-/* regs: virtual. All inputs masked. */
-void host_ioapic_init(uint64_t regs);
+/* regs: virtual. All inputs masked. False: nobody there. */
+bool must_check host_ioapic_init(uint64_t regs);
 unsigned host_ioapic_inputs(void);
 void host_ioapic_route(unsigned input, unsigned vector, uint32_t id, bool level, bool active_low);
 

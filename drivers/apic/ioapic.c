@@ -10,6 +10,7 @@
 #define IOAPIC_VERSION 1u
 #define IOAPIC_REDIRECTION 0x10u	/* two words an input */
 
+#define INPUTS_MAX 240u
 #define REDIR_ACTIVE_LOW (1u << 13)
 #define REDIR_LEVEL (1u << 15)
 #define REDIR_MASKED (1u << 16)
@@ -33,12 +34,19 @@ unsigned host_ioapic_inputs(void)
 	return ((io_read32(regs + IOWIN) >> 16) & 0xff) + 1;
 }
 
-void host_ioapic_init(uint64_t at)
+bool host_ioapic_init(uint64_t at)
 {
+	unsigned inputs;
+
 	regs = at;
-	for (unsigned i = 0, n = host_ioapic_inputs(); i < n; i++) {
+	inputs = host_ioapic_inputs();
+	if (inputs == 1 || inputs > INPUTS_MAX) {	/* reads as zeros or all-ones */
+		return false;
+	}
+	for (unsigned i = 0; i < inputs; i++) {
 		reg_write(IOAPIC_REDIRECTION + 2 * i, REDIR_MASKED);
 	}
+	return true;
 }
 
 void host_ioapic_route(unsigned input, unsigned vector, uint32_t id, bool level, bool active_low)
