@@ -767,6 +767,9 @@ TEST(ioapic_level_and_edge)
 	CHECK_EQ(take(v), 0x60);
 	CHECK_EQ(lr(v, 0x1b0), 1);			/* TMR */
 	CHECK_EQ(take(v), -1);
+	CHECK_EQ(arch_irq_line(&vm, 20, false), 0);	/* falls and rises in service: only its end */
+	CHECK_EQ(arch_irq_line(&vm, 20, true), 0);	/* brings it again */
+	CHECK(!irr(v, 0x60));
 	lw(v, 0xb0, 0);					/* still up: again */
 	CHECK_EQ(take(v), 0x60);
 	CHECK_EQ(arch_irq_line(&vm, 20, false), 0);
@@ -792,6 +795,7 @@ TEST(ioapic_level_and_edge)
 	CHECK_EQ(take(v), 0x60);
 	CHECK_EQ(lr(v, 0x1b0), 0);
 	lw(v, 0xb0, 0);
+	CHECK_EQ(arch_irq_line(&vm, 20, true), 0);
 	CHECK_EQ(take(v), -1);
 	CHECK_EQ(arch_irq_line(&vm, 20, false), 0);
 	redir(20, 2ull << 56 | 0x10060);
@@ -1003,6 +1007,7 @@ TEST(pic_against_a_model)
 		for (unsigned i = 0; i < 1000; i++) {
 			pic_step((unsigned)check_below(&rng, 2));
 			model_cascade();
+			CHECK_EQ(vm.arch.board.pic_out, model_signal(0) >= 0);
 			CHECK_EQ(board_irq_pending(&vcpus[0]) >= 0, model_signal(0) >= 0);
 			CHECK_EQ(board_irq_pending(&vcpus[1]), -1);
 			if (check_rand(&rng) & 1) {
