@@ -109,7 +109,7 @@ struct tm_msr {
 };
 TM_ASSERT_SIZE(tm_msr, 16);
 
-#define TM_REGS_MSR_MAX 32
+#define TM_REGS_MSR_MAX 48
 #define TM_XSAVE_SIZE 1088
 
 /* tm_regs.activity */
@@ -147,8 +147,8 @@ TM_ASSERT_OFFSET(tm_regs, gdtr, 440);
 TM_ASSERT_OFFSET(tm_regs, event, 472);
 TM_ASSERT_OFFSET(tm_regs, n, 496);
 TM_ASSERT_OFFSET(tm_regs, msr, 504);
-TM_ASSERT_OFFSET(tm_regs, xsave, 1016);
-TM_ASSERT_SIZE(tm_regs, 2104);
+TM_ASSERT_OFFSET(tm_regs, xsave, 1272);
+TM_ASSERT_SIZE(tm_regs, 2360);
 
 /* TIMER_STATE. GET reads at the moment of the call; SET moves the vCPU's TSC offset. */
 struct tm_timer_state {

@@ -148,6 +148,22 @@ bool guest_walk(struct vcpu *v, uint64_t linear, unsigned access, struct walk *w
 /* Bytes at RIP: the count that could be had, at most 15. */
 unsigned guest_fetch(struct vcpu *v, uint8_t *buf);
 
+/* check.c: as in tm_regs.event */
+uint32_t event_pack(const struct x86_event *e);
+
+/* io.c: operands by linear address */
+enum copied {
+	COPY_DONE,
+	COPY_NO_MEMORY,		/* a device or nothing: all-ones were read, nothing was written */
+	COPY_BUSY,		/* held back: the instruction is to be tried again */
+	COPY_FAULTED,		/* #PF injected */
+};
+/* Segment and offset to linear. False: #GP or #SS injected. */
+bool guest_linear(struct vcpu *v, unsigned seg, uint64_t offset, unsigned bytes, bool write,
+		  uint64_t *linear);
+enum copied guest_read_linear(struct vcpu *v, uint64_t linear, void *buf, unsigned bytes);
+enum copied guest_write_linear(struct vcpu *v, uint64_t linear, const void *buf, unsigned bytes);
+
 /* emulate.c: an access to what is not RAM. f as it came; NULL region: the manager's or nobody's. */
 struct mmio_region;
 enum mmio_target { MMIO_DEVICE, MMIO_MANAGER, MMIO_NOBODY };

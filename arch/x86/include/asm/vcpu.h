@@ -57,6 +57,7 @@ struct arch_vcpu {
 	bool loaded;
 
 	struct x86_event event;		/* for the next entry */
+	uint8_t window;			/* enum virt_window that was asked for */
 	uint8_t nmi_pending;		/* 0..2, atomic: set from any CPU */
 	bool init_pending;		/* atomic: INIT from another vCPU, served by arch_vcpu_irq_sync() */
 	uint16_t sipi;			/* atomic: 0x100 | vector that came before INIT was served */
