@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 # Wildcards: a new file in this directory is built without touching this list.
-benchmgr-objs-y += $(patsubst %.c,%.o,$(wildcard guests/benchmgr/*.c)) $(patsubst %.S,%.S.o,$(wildcard guests/benchmgr/*.S))
+benchmgr-objs-y += $(patsubst %.c,%.o,$(wildcard guests/benchmgr/*.c guests/benchmgr/$(ARCH)/*.c)) $(patsubst %.S,%.S.o,$(wildcard guests/benchmgr/*.S guests/benchmgr/$(ARCH)/*.S))

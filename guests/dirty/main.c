@@ -63,7 +63,7 @@ static void work(void *arg)
 	/* A guest that is restored in mid-life goes on; one that is new has done nothing. */
 	uint64_t done = control->done_round[w->vcpu];
 
-	if (w->vcpu != 0 && tm_boot.gic_version != 0) {
+	if (w->vcpu != 0 && tm_irq_present()) {
 		tm_irq_cpu_init();
 	}
 	__atomic_fetch_add(&control->vcpus, 1, __ATOMIC_ACQ_REL);

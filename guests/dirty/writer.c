@@ -6,7 +6,7 @@
 // first four bytes take the stores that cross into the next page.
 
 #include <string.h>
-#include <tidemark/arch.h>
+#include "stores.h"
 #include "writer.h"
 
 #define UNITS 128u
@@ -16,19 +16,6 @@
 #define ATOMIC_WORDS 16u
 #define CROSS_OFFSET 0xffcu
 #define PAGE 4096u
-
-static uint32_t zva_size(void)
-{
-	uint64_t id = tm_sysreg_read(dczid_el0);
-
-	/* DZP: prohibited; BS: log2 of words */
-	return (id & 0x10) != 0 ? 0 : 4u << (id & 0xf);
-}
-
-static bool has_lse(void)
-{
-	return (tm_sysreg_read(id_aa64isar0_el1) >> 20 & 0xf) >= 2;
-}
 
 void writer_init(struct writer *w, struct dirty_control *control, uint32_t vcpu, uint32_t vcpus)
 {
@@ -81,55 +68,6 @@ static void row(struct writer *w, uint64_t gpa, uint64_t value, enum dirty_kind 
 	r->kind = (uint16_t)kind;
 	r->slot = (uint16_t)slot;
 	w->head++;
-}
-
-/* Exactly one store instruction each: what the compiler would choose is not enough here. */
-static void store8(uint64_t at, uint64_t v)
-{
-	__asm__ volatile("str %0, [%1]" : : "r"(v), "r"(at) : "memory");
-}
-
-static void store1(uint64_t at, uint64_t v)
-{
-	__asm__ volatile("strb %w0, [%1]" : : "r"(v), "r"(at) : "memory");
-}
-
-static void store_pair(uint64_t at, uint64_t v)
-{
-	__asm__ volatile("stp %0, %1, [%2]" : : "r"(v), "r"(~v), "r"(at) : "memory");
-}
-
-static void zero_block(uint64_t at)
-{
-	__asm__ volatile("dc zva, %0" : : "r"(at) : "memory");
-}
-
-static uint64_t load8(uint64_t at)
-{
-	uint64_t v;
-
-	__asm__ volatile("ldr %0, [%1]" : "=r"(v) : "r"(at) : "memory");
-	return v;
-}
-
-static void add_exclusive(uint64_t at, uint64_t v)
-{
-	uint64_t old;
-	uint32_t failed;
-
-	__asm__ volatile("1:	ldxr %0, [%2]\n"
-			 "	add %0, %0, %3\n"
-			 "	stxr %w1, %0, [%2]\n"
-			 "	cbnz %w1, 1b"
-			 : "=&r"(old), "=&r"(failed) : "r"(at), "r"(v) : "memory");
-}
-
-static void add_lse(uint64_t at, uint64_t v)
-{
-	uint64_t old;
-
-	__asm__ volatile(".arch_extension lse\n	ldadd %1, %0, [%2]"
-			 : "=r"(old) : "r"(v), "r"(at) : "memory");
 }
 
 static bool block_is_zero(uint64_t at, uint32_t size)

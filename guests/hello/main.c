@@ -11,7 +11,7 @@ int main(int argc, char **argv)
 	uint64_t version = 0;
 
 	printf("hello from a guest of %u CPU(s), GICv%u, image at 0x%llx\n", tm_boot.cpu_count,
-	       tm_boot.gic_version, (unsigned long long)tm_boot.image.gpa);
+	       tm_boot.gic_version, (unsigned long long)tm_boot.image.gpa);	/* x86: GICv0 */
 	for (uint32_t i = 0; i < tm_boot.mem_count; i++) {
 		printf("hello: %llu MiB of memory at 0x%llx\n",
 		       (unsigned long long)(tm_boot.mem[i].size >> 20),

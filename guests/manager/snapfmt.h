@@ -17,7 +17,8 @@
 //             of zeros that has no content in the record. The others take the contents in order.
 //   VCPU      struct snap_dev {id, size}, then `size` bytes: struct tm_regs, one per vCPU
 //   TIMER     the same with struct tm_timer_state, one per vCPU
-//   IRQCHIP   the same with struct tm_gic_state and its rows, id 0
+//   IRQCHIP   the same with struct tm_gic_state and its rows, id 0 (x86: struct tm_board_state, then
+//             struct tm_apic_state of each vCPU)
 //   UART      the same with struct tm_uart_state, id 0
 //   END       struct snap_end. Nothing may follow it.
 //
@@ -61,7 +62,8 @@ struct snap_uuid {
 	uint8_t b[16];
 };
 
-// cpu_feature on arm64: ID_AA64PFR0, PFR1, ISAR0, ISAR1, MMFR0, MMFR1, MMFR2, 0.
+// cpu_feature on arm64: ID_AA64PFR0, PFR1, ISAR0, ISAR1, MMFR0, MMFR1, MMFR2, 0. On x86, of CPUID:
+// 0 EBX:EDX, 1 ECX:EDX, 7 ECX:EBX, 0xd.0 EAX, 0xd.1 EAX, 0x80000001 ECX:EDX, 0x80000008 EAX, 0.
 struct snap_header {
 	uint64_t magic;
 	uint16_t major;

@@ -176,6 +176,8 @@ bool run_op(struct world *w, enum op op, struct tm_prng *rng);
 
 /* round.c */
 bool run_round(struct world *w, uint64_t round);
+/* <arch>/skip.c: the vCPU stands at a store of guests/dirty; false: at something else. */
+bool skip_store(struct world *w, struct tm_regs *regs);
 /* Handles stops seen so far; waits at most us. */
 bool serve(struct world *w, uint64_t us);
 

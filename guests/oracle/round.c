@@ -19,8 +19,10 @@ static bool skip_instruction(struct world *w, uint32_t id)
 	static struct tm_regs regs;
 	int status = tm_vcpu_regs_get(w->vm->handle, id, &regs);
 
+	if (status == 0 && !skip_store(w, &regs)) {
+		return world_fail(w, "skip", "vCPU %u: no store of the writer", id);
+	}
 	if (status == 0) {
-		regs.pc += 4;
 		status = tm_vcpu_regs_set(w->vm->handle, id, &regs);
 	}
 	return status == 0 || world_fail(w, "regs", "%s", tm_strerror(status));

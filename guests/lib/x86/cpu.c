@@ -95,6 +95,7 @@ _Noreturn void tm_guest_main(const void *dtb)
 
 _Noreturn void tm_secondary_main(struct cpu_start *start)
 {
+	this_cpu()->apic_on = 0;	/* after INIT, also in a later life */
 	__atomic_store_n((uint64_t *)(TRAMPOLINE + TRAMP_START), 0, __ATOMIC_RELEASE);
 	start->fn(start->arg);
 	tm_cpu_off();

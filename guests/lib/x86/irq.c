@@ -41,11 +41,12 @@ static struct {
 	void *arg;
 } handlers[256];
 static bool off[256];
+static bool present;
 static struct tm_lock ioapic_lock;
 
 bool tm_apic_on(void)
 {
-	return (tm_rdmsr(MSR_APIC_BASE) & APIC_BASE_X2) == APIC_BASE_X2;
+	return this_cpu()->apic_on != 0;
 }
 
 static uint32_t number_of(uint32_t vector)
@@ -62,6 +63,7 @@ static uint32_t vector_of(uint32_t number)
 
 void tm_irq_cpu_init(void)
 {
+	this_cpu()->apic_on = 1;
 	tm_wrmsr(MSR_APIC_BASE, tm_rdmsr(MSR_APIC_BASE) | APIC_BASE_X2);
 	tm_wrmsr(MSR_SVR, SVR_ENABLE | TM_VECTOR_SPURIOUS);
 	tm_wrmsr(MSR_TPR, 0);
@@ -85,12 +87,13 @@ bool tm_irq_init(void)
 	tm_out8(0x21, 0xff);
 	tm_out8(0xa1, 0xff);
 	tm_irq_cpu_init();
+	present = true;
 	return true;
 }
 
 bool tm_irq_present(void)
 {
-	return tm_apic_on();
+	return present;
 }
 
 void tm_irq_handle(uint32_t intid, tm_irq_fn fn, void *arg)

@@ -45,6 +45,7 @@ struct percpu {
 	uint32_t index;
 	uint32_t on;			/* started, and not yet back in tm_cpu_off() */
 	uint64_t irqs;
+	uint32_t apic_on;		/* x2APIC mode, set by tm_irq_cpu_init() */
 	uint8_t code[32] __attribute__((aligned(64)));	/* tm_probe_code's */
 } __attribute__((aligned(128)));
 TM_ASSERT_OFFSET(percpu, armed, PERCPU_ARMED);

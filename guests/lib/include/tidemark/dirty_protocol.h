@@ -28,11 +28,11 @@ enum dirty_kind {
 	DIRTY_STORE = 0,	/* 8-byte store */
 	DIRTY_RMW = 1,		/* load, add, store */
 	DIRTY_CROSS = 2,	/* 8-byte store that ends in the next page: two pages, two rows */
-	DIRTY_ZVA = 3,		/* DC ZVA over a block that was not zero */
-	DIRTY_STP = 4,		/* store pair */
-	DIRTY_ATOMIC = 5,	/* load-exclusive, add, store-exclusive; word shared by the vCPUs */
+	DIRTY_ZVA = 3,		/* DC ZVA (x86: REP STOS) over a block that was not zero */
+	DIRTY_STP = 4,		/* store pair (MOVUPS) */
+	DIRTY_ATOMIC = 5,	/* load-exclusive, add, store-exclusive (LOCK CMPXCHG); a shared word */
 	DIRTY_BYTE = 6,		/* one byte */
-	DIRTY_LSE = 7,		/* LDADD where the CPU has LSE, else as ATOMIC */
+	DIRTY_LSE = 7,		/* LDADD (LOCK XADD) where the CPU has LSE, else as ATOMIC */
 	DIRTY_KINDS = 8,
 };
 

@@ -17,7 +17,7 @@ typedef void (*tm_irq_fn)(uint32_t intid, void *arg);
 
 /* Distributor and this CPU. false: the tree has no interrupt controller that we know. */
 bool tm_irq_init(void);
-/* There is one that tm_irq_init() knows (x86: and it is on). */
+/* There is one that tm_irq_init() knows (x86: and it has run). */
 bool tm_irq_present(void);
 /* The part of a secondary CPU. */
 void tm_irq_cpu_init(void);
