@@ -151,9 +151,16 @@ void x86_boot(uint64_t pa, uint32_t magic, uint64_t entered_at)
 	hyp_main();
 }
 
+/* Which machine this is goes into the banner, so it is found out as soon as there is memory. */
 void arch_boot_memory(void)
 {
+	const char *why;
+
 	mmu_init();
+	why = virt_init();
+	if (why) {
+		cannot_start("%s", why);
+	}
 }
 
 const char *arch_name(void)
@@ -165,8 +172,8 @@ const char *arch_irqchip_name(void)
 {
 	static char text[32];
 
-	/* The banner comes before the devices. */
-	hyp_snprintf(text, sizeof(text), "%s", cpu_features.x2apic ? "x2APIC" : "APIC");
+	hyp_snprintf(text, sizeof(text), "%s, %s", cpu_features.x2apic ? "x2APIC" : "APIC",
+		     virt->name);
 	return text;
 }
 
@@ -240,18 +247,12 @@ static void uart_line(void)
 
 void arch_boot_devices(void)
 {
-	const char *why;
-
 	if (!machine.has_acpi) {
 		log_warn("ACPI: %s: one CPU, no power off", machine.acpi.why);
 	}
-	why = virt_init();
-	if (why) {
-		cannot_start("%s", why);
-	}
 	irq_register(IRQ_HALT, halt_irq);
 	timer_and_apic();
-	log_info("%s, TSC %lu kHz", virt->name, arch_time_freq() / 1000);
+	log_info("TSC %lu kHz", arch_time_freq() / 1000);
 	uart_line();
 }
 
@@ -261,7 +262,7 @@ void arch_boot_cpu(struct pcpu *c)
 		host_apic_init_cpu(IRQ_SPURIOUS);
 	}
 	time_init_cpu();
-	if (!virt->cpu_init(c)) {
+	if (!virt_cpu_init(c)) {
 		panic("CPU %u: %s cannot be switched on", c->id, virt->name);
 	}
 }
