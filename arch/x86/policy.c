@@ -63,7 +63,6 @@ static const struct {
 };
 
 static uint32_t shown[FEATURE_WORDS];
-static uint32_t tsc_khz;
 
 bool policy_has(uint16_t feature)
 {
@@ -98,7 +97,6 @@ void policy_init(void)
 			shown[depends[i].feature >> 5] &= ~BIT(depends[i].feature & 31);
 		}
 	}
-	tsc_khz = (uint32_t)(arch_time_freq() / 1000);
 }
 
 /* ---- what follows from it ------------------------------------------------------------------------- */
@@ -144,6 +142,11 @@ static uint32_t id_bits(const struct vm *vm)
 		n++;
 	}
 	return n;
+}
+
+static uint32_t tsc_khz(void)
+{
+	return (uint32_t)(arch_time_freq() / 1000);
 }
 
 static uint32_t xsave_size(uint64_t xcr0)
@@ -270,7 +273,7 @@ static void leaf_ours(struct vcpu *v, uint32_t leaf, struct cpuid_regs *r)
 		r->edx = v->vm->is_manager ? TM_CPUID_CALL_MANAGER : 0;
 		break;
 	case TM_CPUID_TIMING:
-		r->eax = r->ebx = tsc_khz;
+		r->eax = r->ebx = tsc_khz();
 		break;
 	default:
 		break;
@@ -307,7 +310,7 @@ static void leaf_basic(struct vcpu *v, uint32_t leaf, uint32_t sub, struct cpuid
 		leaf_15(r);
 		break;
 	case 0x16:
-		*r = (struct cpuid_regs){.eax = tsc_khz / 1000, .ebx = tsc_khz / 1000, .ecx = 100};
+		*r = (struct cpuid_regs){tsc_khz() / 1000, tsc_khz() / 1000, 100, 0};
 		break;
 	default:
 		*r = (struct cpuid_regs){0};
