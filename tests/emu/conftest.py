@@ -10,6 +10,9 @@ after the row. kind: release, debug or debug-test. vms: list of vm(...) dictiona
 or the text of a .dts. files: {module name: path or bytes} beside those the configuration names.
 options: those of qemu.Machine. The console is in $(O)/test/emu/<row>.log.
 
+x86(vendor, kind, vms=..., files=..., **options) is the same for an X86Machine (x86machine.py): `amd`
+is SVM under QEMU, `intel` VMX under Bochs. Its images are those of TM_BUILD_X86=.
+
 machine.tap(m, ...) runs m.collect_tap() and counts each of its points. A required row must not be
 skipped; pytest.skip("optional: reason") is for rows that need what a stock machine lacks.
 Results go to $(O)/test/emu.tap for tests/tools/count.py.
@@ -25,12 +28,18 @@ sys.path.insert(0, os.path.join(TOP, "tests", "tools"))
 
 import modules as modules_tool  # noqa: E402
 from qemu import Machine, newer_qemu  # noqa: E402, F401
+from x86machine import X86Machine  # noqa: E402
 
 BUILD = os.path.abspath(os.environ.get("TM_BUILD", os.path.join(TOP, "build")))
 SYSROOT = os.path.abspath(os.environ.get("TM_SYSROOT", os.path.join(TOP, "build/cache/arm64")))
+# Rows of test_x86_*.py run when it is said where x86's images are.
+BUILD_X86 = os.environ.get("TM_BUILD_X86") and os.path.abspath(os.environ["TM_BUILD_X86"])
+SYSROOT_X86 = os.path.abspath(os.environ.get("TM_SYSROOT_X86",
+                                             os.path.join(os.path.dirname(SYSROOT), "x86")))
 SOAK = os.environ.get("TM_SOAK", "") == "1"
 IMAGES = {"release": "tidemark.img", "debug": "tidemark-debug.img",
           "debug-test": "tidemark-debug-test.img"}
+collect_ignore_glob = [] if BUILD_X86 else ["test_x86_*.py"]
 
 
 def pytest_configure(config):
@@ -44,6 +53,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 class Factory:
+    machine_class, build, sysroot = Machine, BUILD, SYSROOT
+
     def __init__(self, request):
         self.request = request
         self.machines = []
@@ -55,9 +66,10 @@ class Factory:
         base = self.base + (".%d" % len(self.machines) if self.machines else "")
         if "modules" not in options and (vms is not None or files is not None):
             options["modules"] = base + ".cpio"
-            modules_tool.write_archive(options["modules"], vms, files or {}, BUILD, SYSROOT)
-        m = Machine(options.pop("image", os.path.join(BUILD, IMAGES[kind])), log=base + ".log",
-                    **options)
+            modules_tool.write_archive(options["modules"], vms, files or {}, self.build,
+                                       self.sysroot)
+        m = self.machine_class(options.pop("image", os.path.join(self.build, IMAGES[kind])),
+                               log=base + ".log", **options)
         self.machines.append(m)
         return m.start() if start else m
 
@@ -78,11 +90,26 @@ class Factory:
             archive = m.modules
             disks = [m.log + ".disk" + end for end in ("", ".scr", ".cmd.txt")]
             m.close()
+            disks += [m.log + end for end in (".iso", ".esp")]
             # The archives are large and can be made again; keep them for a failed row only.
             if not getattr(self.request.node, "row_failed", False):
                 for path in [archive, *disks]:
                     if path and path.startswith(os.path.dirname(self.base)) and os.path.exists(path):
                         os.remove(path)
+
+
+class X86Factory(Factory):
+    machine_class, build, sysroot = X86Machine, BUILD_X86, SYSROOT_X86
+
+    def __call__(self, vendor="amd", kind="release", vms=None, files=None, start=True, **options):
+        return super().__call__(kind, vms, files, start, vendor=vendor, **options)
+
+
+@pytest.fixture
+def x86(request):
+    factory = X86Factory(request)
+    yield factory
+    factory.close()
 
 
 @pytest.fixture
