@@ -32,7 +32,7 @@ MAKEFLAGS += --no-builtin-rules --no-builtin-variables --no-print-directory
 SHELL := /bin/sh
 
 FRONT_GOALS := all hyp guests modules run test check soak bench bench-diff lint sdk config-check \
-	host-tests newlib
+	host-tests newlib media
 .PHONY: help packages deps clean distclean FORCE $(FRONT_GOALS)
 
 # ------------------------------------------------------------------------------------------------
@@ -52,6 +52,7 @@ help:
 	@echo 'make bench-diff    compare $$(O)/bench.json with BASE=<file>'
 	@echo 'make lint          layers, headers, ELF segments, sizes, static analysis'
 	@echo 'make config-check  check a VM configuration on the host: CONFIG=<file.dts>'
+	@echo 'make media         ARCH=x86: $$(O)/disk.img, esp.img, grub.iso, to boot from (CMDLINE=)'
 	@echo 'make sdk           headers, library and linker script to build a guest: $$(O)/sdk'
 	@echo 'make deps          install missing Debian packages, unpack those for guests, build newlib'
 	@echo 'make clean         remove $$(O), keep downloads and newlib'
@@ -462,6 +463,7 @@ $(O)/grub.iso: $(MEDIA_DEPS)
 	$(Q)$(MEDIA) iso --multiboot $(or $(MULTIBOOT),1) $(MEDIA_PARTS)
 
 boot-loaders: $(O)/disk.bin $(O)/BOOTX64.EFI
+media: $(O)/disk.img $(O)/esp.img $(O)/grub.iso
 .PHONY: boot-loaders
 endif
 
