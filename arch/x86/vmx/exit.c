@@ -21,8 +21,6 @@
 #define VECTOR_NMI 2
 #define VECTOR_DF 8u
 #define VECTOR_MC 18
-#define DR7_GD (1ull << 13)
-#define DR6_BD (1u << 13)
 #define ATTRIBUTES_L (1u << 13)
 
 static unsigned insn_len(void)
@@ -132,9 +130,6 @@ static void exit_exception_or_nmi(struct vcpu *v)
 	}
 	if (vector == VECTOR_DB) {
 		error = vmread32(VMCS_EXIT_QUALIFICATION);
-		if (error & DR6_BD) {
-			vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~DR7_GD);
-		}
 	}
 	exit_exception(v, vector, info & INTR_HAS_ERROR, error);
 }
