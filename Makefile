@@ -61,6 +61,7 @@ help:
 	@echo 'variables: ARCH=arm64 DEBUG=0|1 TEST=0|1 O=build CACHE=build/cache V=1'
 	@echo 'of run:    GUEST=<Image or ELF> BOOTARGS= MEM=<MiB> CPUS=<vCPUs> NCPUS=<physical CPUs>'
 	@echo '           CPU=max|cortex-a72|cortex-a53 GIC=3|2 BOOT=kernel|u-boot LOSE=1 INTERACTIVE=1'
+	@echo '           ARCH=x86: VENDOR=amd|intel (QEMU, Bochs) BOOT=kernel|disk|grub|grub2|uefi|u-boot'
 	@echo '           TIMEOUT=<seconds> SEED=<n>'
 
 # A sub-make of its own gets all CPUs unless the user chose a -j.
@@ -468,8 +469,8 @@ media: $(O)/disk.img $(O)/esp.img $(O)/grub.iso
 endif
 
 # --- run, bench, sdk ----------------------------------------------------------------------------
-run: $(O)/guests/manager.bin $(INITRAMFS) hyp
-	@$(PYTHON) tests/tools/run.py --build $(O) --sysroot $(SYSROOT) --image $(IMG) \
+run: $(O)/guests/manager.bin $(INITRAMFS) hyp $(if $(filter x86,$(ARCH)),boot-loaders)
+	@$(PYTHON) tests/tools/run.py --arch $(ARCH) $(if $(VENDOR),--vendor $(VENDOR)) --build $(O) --sysroot $(SYSROOT) --image $(IMG) \
 		$(if $(GUEST),--guest '$(GUEST)') $(if $(BOOTARGS),--bootargs '$(BOOTARGS)') \
 		$(if $(MEM),--mem $(MEM)) $(if $(CPUS),--cpus $(CPUS)) $(if $(NCPUS),--ncpus $(NCPUS)) \
 		$(if $(CPU),--cpu $(CPU)) $(if $(GIC),--gic $(GIC)) $(if $(BOOT),--boot $(BOOT)) \

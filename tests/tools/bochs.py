@@ -138,8 +138,10 @@ class Bochs:
             shutil.copytree(self.dir, self.keep, dirs_exist_ok=True)
         shutil.rmtree(self.dir, ignore_errors=True)
 
-    def pump(self, sink, source=None, timeout=None):
-        """COM1 to sink(bytes) and the file descriptor `source` to COM1, until Bochs ends."""
+    def pump(self, sink, source=None, timeout=None, keys=None):
+        """COM1 to sink(bytes) and the file descriptor `source` to COM1, until Bochs ends.
+
+        keys: what a person types passes through it; None from it ends the run."""
         limit = time.monotonic() + timeout if timeout else None
         while True:
             left = 1.0 if limit is None else min(1.0, limit - time.monotonic())
@@ -150,6 +152,9 @@ class Bochs:
             if source in ready and source is not None:
                 data = os.read(source, 4096)
                 if data:
+                    data = keys(data) if keys else data
+                    if data is None:
+                        return 0
                     self.link.sendall(data)
                 else:
                     source = None
@@ -161,6 +166,25 @@ class Bochs:
                 if not data:
                     return self.process.wait()
                 sink(data)
+
+
+class EscapeKey:
+    """Ctrl-A x ends, Ctrl-A Ctrl-A is one Ctrl-A, as in QEMU."""
+
+    def __init__(self):
+        self.seen = False
+
+    def __call__(self, data):
+        out = bytearray()
+        for byte in data:
+            if self.seen and byte in b"xX":
+                return None
+            if byte != 1 or self.seen:
+                out.append(byte)
+                self.seen = False
+            else:
+                self.seen = True
+        return bytes(out)
 
 
 def run(disk, timeout=60, log=None, **options):
@@ -189,6 +213,7 @@ def main():
     parser.add_argument("--timeout", type=float)
     parser.add_argument("--log")
     parser.add_argument("--keep", help="copy Bochs's own files here at the end")
+    parser.add_argument("--escape", action="store_true", help="Ctrl-A x on the keyboard ends it")
     parser.add_argument("--verbose", action="store_true", help="Bochs's log with its remarks")
     a = parser.parse_args()
     if not a.disk and not a.cdrom:
@@ -206,7 +231,8 @@ def main():
                 log.write(data)
                 sys.stdout.buffer.write(data)
                 sys.stdout.buffer.flush()
-            status = machine.pump(sink, sys.stdin.fileno(), a.timeout)
+            status = machine.pump(sink, sys.stdin.fileno(), a.timeout,
+                                  EscapeKey() if a.escape else None)
         if status not in (0, 124):
             sys.stderr.write(machine.trouble())
     except RuntimeError as why:

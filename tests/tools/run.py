@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""`make run`: boot Tidemark under QEMU with the manager and one guest, and watch.
+"""`make run`: boot Tidemark with the manager and one guest, and watch: arm64 and x86 with SVM under
+QEMU, x86 with VMX under Bochs.
 
 By default the manager plays its run script (boot Debian Linux, snapshot it live, destroy it,
 restore it, compare) and prints `tidemark: run PASS ...` or `FAIL`; run.py ends with 0 only on
 PASS. INTERACTIVE=1 gives the keyboard to the manager's shell instead. Everything is kept in
-$(O)/run: console.log, console.log.cmd (QEMU's command line), config.dts, modules.cpio, seed.
+$(O)/run: console.log, console.log.cmd (the emulator's command line), config.dts, modules.cpio, seed.
 """
 import argparse
 import os
@@ -16,8 +17,11 @@ import time
 import modules as modules_tool
 import tmconfig
 from qemu import Machine, MachineError
+from x86machine import X86Machine
 
-LINUX_ARGS = "console=ttyAMA0 earlycon=pl011,0x09000000 quiet rdinit=/init"
+LINUX_ARGS = {"arm64": "console=ttyAMA0 earlycon=pl011,0x09000000 quiet rdinit=/init",
+              "x86": "console=ttyS0 quiet rdinit=/init"}
+TIMEOUT = {"amd": 300, "intel": 900}
 RESULT = re.compile(rb"(tidemark: run (PASS|FAIL)[^\r\n]*)[\r\n]")
 DEAD = re.compile(rb"(tidemark: PANIC[^\r\n]*)[\r\n]")
 
@@ -45,7 +49,7 @@ def configuration(args):
             guest["bootargs"] = args.bootargs
     else:
         guest = tmconfig.vm("linux", image="linux.img", ramdisk="initramfs.cpio",
-                            bootargs=(LINUX_ARGS + " " + (args.bootargs or "")).strip())
+                            bootargs=(LINUX_ARGS[args.arch] + " " + (args.bootargs or "")).strip())
     guest.update(memory=args.mem, vcpus=args.cpus, autostart=True)
     if not args.interactive and not args.guest:
         manager["bootargs"] = "run=%s%s" % (guest["name"], " lose=1" if args.lose else "")
@@ -108,14 +112,27 @@ def guest_only(machine, args):
 def interactive(machine):
     print(TRY)
     sys.stdout.flush()
-    # QEMU itself takes the terminal: its own escape key ends it.
+    # The emulator itself takes the terminal: its own escape key ends it.
     line = machine.command()
-    line[line.index("-serial") + 1] = "mon:stdio"
-    monitor = line.index("-monitor")
-    del line[monitor:monitor + 2]
+    if "-serial" in line:
+        line[line.index("-serial") + 1] = "mon:stdio"
+        monitor = line.index("-monitor")
+        del line[monitor:monitor + 2]
+    else:
+        line.append("--escape")
     with open(machine.log + ".cmd", "w") as out:
         out.write(" ".join(line) + "\n")
     os.execvp(line[0], line)
+
+
+def make_machine(args, archive, log):
+    options = {"modules": archive, "smp": args.ncpus, "memory": max(2048, args.mem * 4),
+               "boot": args.boot, "seed": args.seed, "icount": not args.interactive, "log": log,
+               "echo": sys.stdout.buffer}
+    if args.arch == "x86":
+        return X86Machine(args.image, vendor=args.vendor, cpu=args.cpu, **options)
+    options["boot"] = "kernel" if args.boot == "auto" else args.boot
+    return Machine(args.image, cpu=args.cpu or "max", gic=args.gic, **options)
 
 
 def main():
@@ -129,14 +146,18 @@ def main():
     parser.add_argument("--mem", type=int, default=256)
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--ncpus", type=int, default=2)
-    parser.add_argument("--cpu", default="max", choices=["max", "cortex-a72", "cortex-a53"])
+    parser.add_argument("--arch", default="arm64", choices=["arm64", "x86"])
+    parser.add_argument("--vendor", default="amd", choices=["amd", "intel"], help="of x86")
+    parser.add_argument("--cpu", help="a model of the emulator's")
     parser.add_argument("--gic", type=int, default=3, choices=[2, 3])
-    parser.add_argument("--boot", default="kernel", choices=["kernel", "u-boot"])
+    parser.add_argument("--boot", default="auto",
+                        choices=["auto", "kernel", "u-boot", "disk", "grub", "grub2", "uefi"])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--timeout", type=float, default=300)
+    parser.add_argument("--timeout", type=float)
     parser.add_argument("--lose", action="store_true")
     parser.add_argument("--interactive", action="store_true")
     args = parser.parse_args()
+    args.timeout = args.timeout or TIMEOUT[args.vendor]
 
     run_dir = args.out or os.path.join(args.build, "run")
     os.makedirs(run_dir, exist_ok=True)
@@ -147,10 +168,7 @@ def main():
         out.write("%d\n" % args.seed)
     archive = os.path.join(run_dir, "modules.cpio")
     modules_tool.write_archive(archive, vms, files, args.build, args.sysroot)
-    machine = Machine(args.image, modules=archive, smp=args.ncpus, memory=max(2048, args.mem * 4),
-                      cpu=args.cpu, gic=args.gic, boot=args.boot, seed=args.seed,
-                      icount=not args.interactive, log=os.path.join(run_dir, "console.log"),
-                      echo=sys.stdout.buffer)
+    machine = make_machine(args, archive, os.path.join(run_dir, "console.log"))
     if args.interactive:
         interactive(machine)
     started = time.monotonic()
