@@ -197,8 +197,9 @@ void board_port(struct vcpu *v, uint16_t port, unsigned size, bool write, uint32
 	}
 	for (unsigned i = 0; i < size && i < 4; i++) {
 		uint16_t p = (uint16_t)(port + i);
-		/* Past the last port, and where PM's words begin, there is nobody. */
-		bool nobody = p < port || is_pm(p);
+		/* Past the last port, and where PM's words begin, there is nobody. What resets is a
+		 * register of one byte: Linux writes ones to the four from 0xcf8 on, for a PCI bus. */
+		bool nobody = p < port || is_pm(p) || (size > 1 && chip_of(p) == CHIP_RESET);
 
 		if (write && !nobody) {
 			byte_write(vm, p, (uint8_t)(data >> 8 * i));
