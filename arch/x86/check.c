@@ -219,14 +219,21 @@ const char *check_state(const struct check_state *s)
 	return bad ? bad : check_system(s);
 }
 
-static struct tm_segment read_segment(struct vcpu *v, unsigned i)
+/* A loaded segment has been accessed, whatever its descriptor says: TCG's far returns leave the bit
+ * out, and hardware that checks it checks it itself. */
+struct tm_segment guest_segment(struct vcpu *v, unsigned i)
 {
-	return (struct tm_segment){
+	struct tm_segment s = {
 		.selector = (uint16_t)virt->read(v, XREG_SEG(i, SEG_SELECTOR)),
 		.attributes = (uint32_t)virt->read(v, XREG_SEG(i, SEG_ATTRIBUTES)),
 		.limit = (uint32_t)virt->read(v, XREG_SEG(i, SEG_LIMIT)),
 		.base = virt->read(v, XREG_SEG(i, SEG_BASE)),
 	};
+
+	if ((s.attributes & (SEG_S | SEG_P)) == (SEG_S | SEG_P) && usable(&s)) {
+		s.attributes |= 1;
+	}
+	return s;
 }
 
 uint32_t event_pack(const struct x86_event *e)
@@ -255,7 +262,7 @@ const char *guest_state_bad(struct vcpu *v)
 	};
 
 	for (unsigned i = 0; i < 8; i++) {
-		s.seg[i] = read_segment(v, i);
+		s.seg[i] = guest_segment(v, i);
 	}
 	return check_state(&s);
 }

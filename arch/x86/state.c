@@ -52,10 +52,7 @@ static void get_hardware(struct vcpu *v, struct tm_regs *out)
 	out->idtr.limit = (uint32_t)virt->read(v, XREG_IDTR_LIMIT);
 	out->blocking = (uint32_t)virt->read(v, XREG_BLOCKING);
 	for (unsigned i = 0; i < 8; i++) {
-		out->seg[i].selector = (uint16_t)virt->read(v, XREG_SEG(i, SEG_SELECTOR));
-		out->seg[i].attributes = (uint32_t)virt->read(v, XREG_SEG(i, SEG_ATTRIBUTES));
-		out->seg[i].limit = (uint32_t)virt->read(v, XREG_SEG(i, SEG_LIMIT));
-		out->seg[i].base = virt->read(v, XREG_SEG(i, SEG_BASE));
+		out->seg[i] = guest_segment(v, i);
 	}
 }
 

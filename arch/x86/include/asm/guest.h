@@ -150,6 +150,7 @@ unsigned guest_fetch(struct vcpu *v, uint8_t *buf);
 
 /* check.c: as in tm_regs.event */
 uint32_t event_pack(const struct x86_event *e);
+struct tm_segment guest_segment(struct vcpu *v, unsigned i);
 
 /* io.c: operands by linear address */
 enum copied {
