@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Costs of single operations as this guest sees them, for runs under -icount shift=0, where one
-// instruction takes one nanosecond: the virtual counter then counts instructions, the
-// hypervisor's included. A counter tick is several instructions long, so each sample is a batch.
+// instruction takes one nanosecond: the virtual counter (on x86 the TSC, there and in Bochs) then
+// counts instructions, the hypervisor's included. On arm64 a counter tick is several instructions
+// long, so each sample is a batch. <arch>/ops.S has the loops, <arch>/ops.c the machine's own ones.
 // bootargs: touch=<gpa> touch_pages=<n>  memory that nobody touched yet, for first_touch_4k
 //           ctl=<gpa>                    take orders from guests/benchmgr instead
 //           force                        go on when this is not an icount run
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/bench_protocol.h>
 #include <tidemark/call.h>
 #include <tidemark/guest.h>
@@ -47,20 +48,19 @@ static uint64_t null_ticks(uint64_t n)
 /* Ticks of n operations to instructions of one; besides: instructions that the loop adds. */
 static uint64_t per_op(uint64_t ticks, uint64_t n, uint64_t besides)
 {
-	uint64_t freq = tm_timer_freq();
 	uint64_t null = null_ticks(n);
 	uint64_t net = ticks > null ? ticks - null : 0;
-	uint64_t insns = (net * 1000000000u / freq + n / 2) / n;
+	uint64_t insns = (bench_insns(net) + n / 2) / n;
 
 	return insns > besides ? insns - besides : 0;
 }
 
-static void report(const char *op, uint64_t value)
+void bench_report(const char *op, uint64_t value)
 {
 	printf("bench: op=%s how=marker unit=insns value=%llu\n", op, (unsigned long long)value);
 }
 
-static uint64_t measure(bench_loop *loop, uint64_t arg, uint64_t besides)
+uint64_t bench_measure(bench_loop *loop, uint64_t arg, uint64_t besides)
 {
 	uint64_t v[SAMPLES];
 
@@ -73,7 +73,7 @@ static uint64_t measure(bench_loop *loop, uint64_t arg, uint64_t besides)
 /* 64 nops must cost 64: else the counter does not count instructions. */
 static bool prove(void)
 {
-	uint64_t cost = measure(bench_nop64, 0, 0);
+	uint64_t cost = bench_measure(bench_nop64, 0, 0);
 
 	printf("bench: nops=64 cost=%llu\n", (unsigned long long)cost);
 	if (cost == 64) {
@@ -81,32 +81,6 @@ static bool prove(void)
 	}
 	printf("bench: this is no icount run (-icount shift=0)\n");
 	return strstr(tm_boot.bootargs, "force") != NULL;
-}
-
-static void interrupts(void)
-{
-	uint64_t old = tm_sysreg_read(vbar_el1);
-	bool v3 = tm_boot.gic_version == 3;
-	uint64_t mpidr = tm_boot.mpidr[0];
-	uint64_t sgir = (mpidr >> 32 & 0xff) << 48 | (mpidr >> 16 & 0xff) << 32 |
-			(mpidr >> 8 & 0xff) << 16 | 1u << 24 | 1u << (mpidr & 15);
-	uint64_t sgi;
-	uint64_t timer;
-
-	tm_irq_enable(1);
-	bench_gicc = tm_boot.gicc.gpa;
-	tm_sysreg_write(vbar_el1, (uintptr_t)(v3 ? bench_vectors_v3 : bench_vectors_v2));
-	tm_isb();
-	BENCH_OP(BENCH_OP_SGI_SELF);
-	sgi = v3 ? measure(bench_sgi_v3, sgir, 1) :
-		   measure(bench_sgi_v2, tm_boot.gicd.gpa + 0xf00, 1);
-	BENCH_OP(BENCH_OP_TIMER_IRQ);
-	timer = measure(bench_timer, 0, 1);
-	BENCH_OP(BENCH_OP_NONE);
-	tm_sysreg_write(vbar_el1, old);
-	tm_isb();
-	report("sgi_self", sgi);
-	report("timer_irq", timer);
 }
 
 /* Fresh pages in each sample. */
@@ -129,28 +103,12 @@ static void first_touch(void)
 		printf("bench: first_touch_4k: this memory does not come page by page\n");
 		return;
 	}
-	report("first_touch_4k", value);
+	bench_report("first_touch_4k", value);
 }
 
 static void alone(void)
 {
-	uint64_t value;
-
-	BENCH_OP(BENCH_OP_HYPERCALL_NULL);
-	value = measure(bench_hvc, TM_SMCCC_FN(TM_HC_VERSION), 1);
-	BENCH_OP(BENCH_OP_NONE);
-	report("hypercall_null", value);
-	BENCH_OP(BENCH_OP_PSCI_VERSION);
-	value = measure(bench_hvc, TM_PSCI_VERSION, 1);
-	BENCH_OP(BENCH_OP_NONE);
-	report("psci_version", value);
-	if (tm_irq_init()) {
-		BENCH_OP(BENCH_OP_GICD_TYPER_READ);
-		value = measure(bench_load32, tm_boot.gicd.gpa + 4, 0);
-		BENCH_OP(BENCH_OP_NONE);
-		report("gicd_typer_read", value);
-		interrupts();
-	}
+	bench_alone();
 	if (tm_bootarg_u64("touch", 0) != 0) {
 		first_touch();
 	}
@@ -160,7 +118,6 @@ static void alone(void)
 
 static void obey(struct bench_control *c)
 {
-	uint64_t freq = tm_timer_freq();
 	uint64_t done = c->done;
 
 	(void)tm_irq_init();
@@ -190,7 +147,7 @@ static void obey(struct bench_control *c)
 		}
 		BENCH_OP(BENCH_OP_NONE);
 		ticks = ticks > null ? ticks - null : 0;
-		c->insns = ticks * 1000000000u / freq - (c->cmd == BENCH_LOAD ? 0 : n);
+		c->insns = bench_insns(ticks) - (c->cmd == BENCH_LOAD ? 0 : n);
 		done = go;
 		__atomic_store_n(&c->done, go, __ATOMIC_RELEASE);
 	}

@@ -152,7 +152,11 @@ static bool end_vm(struct vmm_vm *vm)
 
 static uint64_t insns_of(uint64_t ticks, uint64_t n)
 {
-	return (ticks * 1000000000u / tm_timer_freq() + n / 2) / n;
+	/* On x86 the TSC counts instructions where this is of any use. */
+#if !defined(__x86_64__)
+	ticks = ticks * 1000000000u / tm_timer_freq();
+#endif
+	return (ticks + n / 2) / n;
 }
 
 static int ignore(void *arg, uint32_t slot, uint64_t offset)

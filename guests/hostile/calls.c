@@ -11,39 +11,12 @@
 
 static uint64_t scratch[2048] __attribute__((aligned(4096)));
 
-/* x0..x17 in and out, by one instruction. */
-#define RAW_CALL(insn, base)                                                                       \
-	__asm__ volatile("ldp x0, x1, [x19]\n ldp x2, x3, [x19, #16]\n"                            \
-			 "ldp x4, x5, [x19, #32]\n ldp x6, x7, [x19, #48]\n"                       \
-			 "ldp x8, x9, [x19, #64]\n ldp x10, x11, [x19, #80]\n"                     \
-			 "ldp x12, x13, [x19, #96]\n ldp x14, x15, [x19, #112]\n"                  \
-			 "ldp x16, x17, [x19, #128]\n" insn "\n"                                   \
-			 "stp x0, x1, [x19]\n stp x2, x3, [x19, #16]\n"                            \
-			 "stp x4, x5, [x19, #32]\n stp x6, x7, [x19, #48]\n"                       \
-			 "stp x8, x9, [x19, #64]\n stp x10, x11, [x19, #80]\n"                     \
-			 "stp x12, x13, [x19, #96]\n stp x14, x15, [x19, #112]\n"                  \
-			 "stp x16, x17, [x19, #128]\n"                                             \
-			 : : "r"(base)                                                             \
-			 : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10",      \
-			   "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory")
-
-static void raw_call(uint64_t x[18], bool smc)
-{
-	register uint64_t base __asm__("x19") = (uint64_t)(uintptr_t)x;
-
-	if (smc) {
-		RAW_CALL("smc #0", base);
-	} else {
-		RAW_CALL("hvc #0", base);
-	}
-}
-
 static bool for_guests(uint32_t fn)
 {
 	return fn <= TM_HC_FEATURES || (fn >= TM_HC_CONSOLE_WRITE && fn <= TM_HC_PVTIME_SET);
 }
 
-static uint64_t draw_arg(struct tm_prng *rng)
+uint64_t draw_arg(struct tm_prng *rng)
 {
 	uint64_t own = TM_GPA(scratch);
 
@@ -99,59 +72,26 @@ static void one_call(struct hostile *h, struct outcome *o)
 	uint32_t fn = draw_number(&h->rng);
 	uint64_t in[18];
 	uint64_t x[18];
-	uint64_t base = 0xc6000000u;
+	bool ours;
 
 	for (unsigned i = 1; i < 18; i++) {
 		x[i] = draw_arg(&h->rng);
 	}
 	tame(&h->rng, fn, x);
-	if (tm_prng_below(&h->rng, 16) == 0) {
-		base = 0x86000000u;	/* the 32-bit form: unknown but for 0xffxx */
-	}
-	x[0] = base | fn | (tm_prng_below(&h->rng, 8) == 0 ? 0x10000u : 0);
-	x[0] |= tm_prng_below(&h->rng, 8) == 0 ? tm_prng_next(&h->rng) << 32 : 0;
+	ours = arch_call_number(&h->rng, fn, &x[0]);
 	memcpy(in, x, sizeof(in));
-	raw_call(x, tm_prng_below(&h->rng, 8) == 0);
+	arch_raw_call(&h->rng, x);
 	h->ops++;
 	o->calls++;
 	o->spoiled += memcmp(&x[4], &in[4], 14 * sizeof(x[0])) != 0;
-	if (base == 0xc6000000u && for_guests(fn)) {
+	if (ours && for_guests(fn)) {
 		o->known++;
 		o->status[(int64_t)x[0] < 0]++;
 	} else if (fn < 0xff00) {
 		o->refused++;
-		/* -1 in w0 for the 32-bit form */
+		/* -1 in half a register for arm64's 32-bit form */
 		o->leaked += (int32_t)x[0] != -1;
 	}
-}
-
-/* PSCI and the rest of SMCCC, but for what would end us. */
-static void one_smccc(struct hostile *h)
-{
-	static const uint32_t owner[] = {0x80000000u, 0xc0000000u, 0x84000000u, 0xc4000000u,
-					 0x82000000u, 0xc5000000u, 0x00000000u, 0xbf000000u};
-	uint32_t id = owner[tm_prng_below(&h->rng, 8)] | (uint32_t)tm_prng_below(&h->rng, 0x20);
-	uint64_t x[18];
-
-	/* SYSTEM_OFF, SYSTEM_RESET(2), CPU_OFF, CPU_SUSPEND, SYSTEM_SUSPEND, CPU_DEFAULT_SUSPEND */
-	switch (id & 0xffff) {
-	case 1: case 2: case 8: case 9: case 0xc: case 0xe: case 0x12:
-		if ((id & 0x3f000000u) == 0x04000000u) {
-			return;
-		}
-		break;
-	default: break;
-	}
-	for (unsigned i = 1; i < 18; i++) {
-		x[i] = draw_arg(&h->rng);
-	}
-	/* CPU_ON: of CPUs that are not there. */
-	if ((id & 0xffff) == 3) {
-		x[1] |= 0x80;
-	}
-	x[0] = id;
-	raw_call(x, tm_prng_below(&h->rng, 2) == 0);
-	h->ops++;
 }
 
 void attack_calls(struct hostile *h)
@@ -159,9 +99,7 @@ void attack_calls(struct hostile *h)
 	struct outcome o = {0};
 
 	for (uint64_t i = 0; i < h->budget; i++) {
-		if (tm_prng_below(&h->rng, 8) == 0) {
-			one_smccc(h);
-		} else {
+		if (tm_prng_below(&h->rng, 8) != 0 || !arch_other_call(h)) {
 			one_call(h, &o);
 		}
 	}

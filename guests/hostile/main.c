@@ -3,29 +3,18 @@
 // A guest that attacks with what every guest has. Prints TAP; the program in the manager's place
 // (guests/hostilemgr) looks at the neighbours meanwhile.
 // bootargs: ops= random operations of each kind (100000); stride= pages between two of the sweep
-//   (1); seed=; end=off|spin|nap: power off at the end, loop in faults for ever, or (ops=0 only)
-//   sleep NAP_US on one timer and power off (off); with ops=0 at once.
+//   (1); seed=; end=off|spin|nap|..: power off at the end, loop in faults for ever, or (ops=0 only)
+//   sleep NAP_US on one timer and power off (off); with ops=0 at once. x86 has more: x86/ends.c.
 
 #include <stdio.h>
 #include <string.h>
-#include <tidemark/arm64.h>
+#include <tidemark/arch.h>
 #include <tidemark/guest.h>
 #include <tidemark/irq.h>
 #include <tidemark/tap.h>
 #include "hostile.h"
 
 #define NAP_US 500000u
-
-/* No translation works from here on: each fault's handler faults. Only the hypervisor ends this. */
-static _Noreturn void spin_in_faults(void)
-{
-	tm_sysreg_write(ttbr0_el1, 0x0b000000u);
-	tm_isb();
-	__asm__ volatile("tlbi vmalle1\n dsb sy\n isb");
-	for (;;) {
-		*(volatile uint64_t *)16 = 1;
-	}
-}
 
 static void nap(void)
 {
@@ -57,35 +46,38 @@ int main(void)
 		.budget = tm_bootarg_u64("ops", 100000),
 		.stride = tm_bootarg_u64("stride", 1),
 	};
-	char end[8] = "off";
+	char end[16] = "off";
 	int status;
 
 	tm_prng_seed(&h.rng, tm_bootarg_u64("seed", 1));
 	(void)tm_bootarg("end", end, sizeof(end));
+	arch_prepare();
 	(void)tm_irq_init();
 	for (uint32_t i = 1; i < tm_boot.cpu_count; i++) {
 		(void)tm_cpu_start(i, other_cpu, NULL);
 	}
 	if (h.budget == 0 && strcmp(end, "spin") == 0) {
-		spin_in_faults();
+		arch_spin_in_faults();
 	}
 	if (h.budget == 0 && strcmp(end, "nap") == 0) {
 		nap();
 		return 0;
 	}
-	attack_timers(&h);	/* before SGIs are left active, which would keep it asleep */
+	if (h.budget == 0) {
+		arch_end(&h, end);
+		return 0;
+	}
+	arch_attack_first(&h);
 	attack_calls(&h);
-	attack_instructions(&h);
-	attack_sgis(&h);
+	arch_attack_middle(&h);
 	attack_memory(&h);
 	attack_edges(&h);
-	attack_sysregs(&h);
-	attack_devices(&h);
+	arch_attack_last(&h);
 	status = tap_done();
 	printf("# hostile operations=%llu\n", (unsigned long long)h.ops);
 	(void)fflush(stdout);
 	if (strcmp(end, "spin") == 0) {
-		spin_in_faults();
+		arch_spin_in_faults();
 	}
 	return status;
 }

@@ -239,7 +239,7 @@ static void episode(struct attack *a, uint64_t calls)
 static bool memory_is_back(const uint8_t *p, uint64_t size)
 {
 	for (uint64_t off = 0; off < size; off += PAGE) {
-		if (tm_probe_read(TM_GPA(p) + off, 8).kind != TM_PROBE_OK) {
+		if (!tm_gpa_is_ram(TM_GPA(p) + off)) {
 			tap_diag("page 0x%llx is not back", (unsigned long long)(TM_GPA(p) + off));
 			return false;
 		}

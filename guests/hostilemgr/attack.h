@@ -74,7 +74,13 @@ void victim_backing(struct attack *a, uint32_t i, struct tm_slot_desc *d);
 /* [base, base + size) has nothing of this program. */
 bool harmless_range(const struct attack *a, uint64_t base, uint64_t size);
 
-/* payload.S: what the victim's vCPUs run, position independent. */
+/* <arch>/arch.c */
+struct tm_regs;
+struct tm_timer_state;
+void arch_edge_regs(struct attack *a, struct tm_regs *r);
+void arch_edge_timer(struct attack *a, struct tm_timer_state *s);
+
+/* <arch>/payload.S: what the victim's vCPUs run, position independent. */
 extern const uint8_t payload_start[], payload_end[];
 
 #endif

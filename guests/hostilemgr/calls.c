@@ -111,7 +111,7 @@ static void a_vcpu_create(struct attack *a, const uint64_t x[6], int64_t status)
 
 	if (status == 0 && x[0] == a->v.vm && x[1] < VICTIM_VCPUS) {
 		a->v.vcpus |= 1u << x[1];
-		vmm_boot_regs(&regs, victim_slot(0)->gpa, 0, true);
+		vmm_boot_regs(&regs, victim_slot(0)->gpa, VICTIM_ARG, true);
 		(void)tm_vcpu_regs_set((uint32_t)x[0], (uint32_t)x[1], &regs);
 		(void)tm_vcpu_sched_set((uint32_t)x[0], (uint32_t)x[1], 2, ~1ull, 1000);
 	}
@@ -133,17 +133,12 @@ static void g_regs_set(struct attack *a, uint64_t x[6])
 {
 	struct tm_regs *r = desc(a);
 
-	vmm_boot_regs(r, victim_slot(0)->gpa, 0, below(a, 4) != 0);
+	vmm_boot_regs(r, victim_slot(0)->gpa, VICTIM_ARG, below(a, 4) != 0);
 	for (uint64_t n = a->edge ? 1 + below(a, 4) : 0; n > 0; n--) {
 		edge_word(a, r, sizeof(*r));
 	}
 	if (a->edge && below(a, 2) == 0) {
-		r->n = 1 + (uint32_t)below(a, TM_REGS_SYS_MAX);
-		for (uint32_t i = 0; i < r->n; i++) {
-			r->sys[i].id = TM_SYSREG(3, below(a, 8), below(a, 16), below(a, 16),
-						 below(a, 8));
-			r->sys[i].val = edge_value(&a->rng);
-		}
+		arch_edge_regs(a, r);
 	}
 	x[1] = vcpu(a);
 	x[2] = TM_GPA(r);
@@ -299,7 +294,11 @@ static uint64_t place(struct attack *a)
 	return a->window + below(a, WINDOW_SIZE / PAGE - 64) * PAGE;
 }
 static void g_map_run(struct attack *a, uint64_t x[6]) { x[1] = vcpu(a); x[2] = place(a); }
-static void g_map_events(struct attack *a, uint64_t x[6]) { x[0] = place(a); }
+static void g_map_events(struct attack *a, uint64_t x[6])
+{
+	x[0] = place(a);
+	x[2] = TM_DOORBELL_VECTOR;
+}
 static void g_map_ring(struct attack *a, uint64_t x[6])
 {
 	x[1] = vcpu(a);
@@ -334,7 +333,7 @@ static void g_unmap(struct attack *a, uint64_t x[6])
 
 static void g_irq(struct attack *a, uint64_t x[6])
 {
-	x[1] = 32 + below(a, 100);
+	x[1] = LINE_FIRST + below(a, LINES);
 	x[2] = below(a, 2);
 }
 static void g_gic(struct attack *a, uint64_t x[6])
@@ -342,9 +341,21 @@ static void g_gic(struct attack *a, uint64_t x[6])
 	/* SET takes what the last GET left, now and then with a wrong byte. */
 	x[1] = below(a, 2);
 	x[2] = TM_GPA(a->scratch) + 8192;
-	x[3] = 65536 - 8192;
+	x[3] = GIC_STATE_LEN;
 	if (x[1] == TM_STATE_SET && a->edge) {
 		edge_word(a, a->scratch + 8192, 4096);
+	}
+}
+/* Where there is one: else every call is refused. */
+static void g_apic(struct attack *a, uint64_t x[6])
+{
+	/* Into a buffer of its own, so that SET now and then has what GET left. */
+	x[1] = vcpu(a);
+	x[2] = below(a, 2);
+	x[3] = TM_GPA(a->scratch) + 16384;
+	x[4] = APIC_STATE_LEN;
+	if (x[2] == TM_STATE_SET && a->edge) {
+		edge_word(a, a->scratch + 16384, APIC_STATE_LEN);
 	}
 }
 static void g_timer(struct attack *a, uint64_t x[6])
@@ -352,9 +363,7 @@ static void g_timer(struct attack *a, uint64_t x[6])
 	struct tm_timer_state *s = desc(a);
 
 	memset(s, 0, sizeof(*s));
-	s->cntvct = edge_value(&a->rng);
-	s->cntv_cval = edge_value(&a->rng);
-	s->cntv_ctl = (uint32_t)below(a, 4);
+	arch_edge_timer(a, s);
 	if (a->edge) {
 		edge_word(a, s, sizeof(*s));
 	}
@@ -395,7 +404,7 @@ static void g_hyp_write(struct attack *a, uint64_t x[6])
 	x[2] = below(a, 512);
 	x[3] = tm_prng_next(&a->rng);
 }
-static void g_backend(struct attack *a, uint64_t x[6]) { x[1] = below(a, 2); }
+static void g_backend(struct attack *a, uint64_t x[6]) { x[1] = below(a, BACKENDS); }
 static void g_counters(struct attack *a, uint64_t x[6])
 {
 	x[0] = buf(a);
@@ -460,6 +469,7 @@ const struct call_row call_rows[] = {
 	ROW(IRQ_LINE, 3, 5, 0, true, true, true, 3, g_irq, NULL),
 	ROW(MSI, 4, 5, 0, true, true, false, 1, g_random, NULL),
 	ROW(GIC_STATE, 4, 5, A(2), true, true, true, 4, g_gic, NULL),
+	ROW(APIC_STATE, 5, 5, A(3), true, true, HAS_APIC_STATE, HAS_APIC_STATE ? 4 : 1, g_apic, NULL),
 	ROW(TIMER_STATE, 5, 5, A(3), true, true, true, 4, g_timer, NULL),
 	ROW(UART_STATE, 4, 5, A(2), true, true, true, 4, g_uart, NULL),
 	ROW(CONSOLE_WRITE, 2, 5, A(0), false, true, true, 2, g_write, NULL),

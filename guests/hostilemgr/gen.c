@@ -57,7 +57,7 @@ uint64_t edge_pointer(struct attack *a)
 	case 0: return own + 1;
 	case 1: return own + SCRATCH_SIZE - 8;
 	case 2: return 0;
-	case 3: return 0x08000000u;
+	case 3: return DEVICE_GPA;
 	case 4: return a->window + tm_prng_below(&a->rng, WINDOW_SIZE);
 	case 5: return ~(uint64_t)0 - 7;
 	case 6: return (uint64_t)1 << (40 + tm_prng_below(&a->rng, 24));

@@ -13,6 +13,8 @@
 #include <tidemark/prng.h>
 #include <tidemark/vmm.h>
 
+#include "arch_numbers.h"
+
 #define PAGE 4096u
 
 /* neighbours.c */
@@ -34,6 +36,13 @@ uint64_t hyp_pages_free(void);
 
 /* watch.c */
 void scene_watch(void);
+/* <arch>/arch.c. A guest's wild access that the exit page cannot describe: step over it. */
+void arch_skip(struct vmm_vm *vm, struct tm_regs *regs);
+/* One restored timer whose compare value passes 2^64 on the way to the physical count: it is never
+ * due, it stays as it is, and the machine outlives it. */
+bool arch_wrapping_deadline(struct vmm_vm *vm, struct tm_prng *rng);
+/* Puts the count of a vCPU back by so much, leaving its deadline. */
+void arch_count_back(struct tm_timer_state *s, uint64_t ticks);
 
 /* attack.c, episode.c, calls.c */
 void scene_attack(void);

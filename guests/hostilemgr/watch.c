@@ -31,7 +31,7 @@ static void on_stop(struct vmm_vm *vm, uint32_t id, struct vmm_vcpu *v, void *ar
 		return;
 	}
 	if (tm_vcpu_regs_get(vm->handle, id, &regs) == 0) {
-		regs.pc += 4;
+		arch_skip(vm, &regs);
 		if (tm_vcpu_regs_set(vm->handle, id, &regs) == 0) {
 			skipped++;
 			(void)vmm_resume(vm, id);
@@ -92,34 +92,6 @@ static uint64_t one_attack(struct neighbour *n, const char *args, uint32_t vcpus
 	return share;
 }
 
-/* One restored state whose compare value passes 2^64 on the way to the physical count. It is never
- * due, it stays as it is, and the machine outlives it. */
-static bool wrapping_deadline(struct vmm_vm *vm, struct tm_prng *rng)
-{
-	static struct tm_timer_state now;
-	static struct tm_timer_state set;
-	uint64_t back = tm_prng_below(rng, 4);
-
-	memset(&set, 0, sizeof(set));
-	set.cntvct = tm_prng_below(rng, 1u << tm_prng_below(rng, 20));
-	set.cntv_cval = ~(uint64_t)0 - (back != 0 ? back - 1 : tm_prng_below(rng, tm_timer_now() / 2));
-	set.cntp_cval = ~(uint64_t)0 - tm_prng_below(rng, 3);
-	set.cntv_ctl = 1 + (uint32_t)tm_prng_below(rng, 2) * 2;
-	set.cntp_ctl = 1;
-	if (tm_vm_pause(vm->handle, TM_PAUSE_QUIESCE) != 0 ||
-	    tm_timer_state(vm->handle, 0, TM_STATE_SET, &set) != 0 ||
-	    tm_vm_resume(vm->handle) != 0) {
-		return false;
-	}
-	/* Put away and loaded several times. */
-	(void)vmm_wait(20000, NULL, NULL);
-	return tm_vm_pause(vm->handle, TM_PAUSE_QUIESCE) == 0 &&
-	       tm_timer_state(vm->handle, 0, TM_STATE_GET, &now) == 0 &&
-	       now.cntvct > set.cntvct && now.cntv_cval == set.cntv_cval &&
-	       now.cntp_cval == set.cntp_cval && now.cntv_ctl == set.cntv_ctl &&
-	       now.cntp_ctl == set.cntp_ctl && tm_vm_resume(vm->handle) == 0;
-}
-
 static void restored_deadlines(struct neighbour *n)
 {
 	struct vmm_vm *vm = start_hostile("ops=0 end=spin", 1, 2);
@@ -129,7 +101,7 @@ static void restored_deadlines(struct neighbour *n)
 	tm_prng_seed(&rng, tm_bootarg_u64("seed", 1));
 	(void)vmm_wait(100000, NULL, NULL);
 	(void)neighbour_counts(n);
-	while (vm != NULL && good < RESTORES && wrapping_deadline(vm, &rng)) {
+	while (vm != NULL && good < RESTORES && arch_wrapping_deadline(vm, &rng)) {
 		good++;
 	}
 	tap_eq(good, RESTORES, "restored compare values that wrap");
@@ -150,7 +122,7 @@ static void later_deadline(void)
 		(void)vmm_wait(200000, NULL, NULL);
 		good = tm_vm_pause(vm->handle, TM_PAUSE_QUIESCE) == 0 &&
 		       tm_timer_state(vm->handle, 1, TM_STATE_GET, &s) == 0;
-		s.cntvct -= tm_us_to_ticks(100000);
+		arch_count_back(&s, tm_us_to_ticks(100000));
 		good &= tm_timer_state(vm->handle, 1, TM_STATE_SET, &s) == 0 &&
 			tm_vm_resume(vm->handle) == 0;
 	}

@@ -10,7 +10,7 @@
 #include <tidemark/irq.h>
 #include <tidemark/probe.h>
 #include <tidemark/tap.h>
-#include "hostile.h"
+#include "attacks.h"
 
 #define TABLE 16384u
 #define INSN_RET 0xd65f03c0u

@@ -8,7 +8,7 @@
 #include <tidemark/guest.h>
 #include <tidemark/irq.h>
 #include <tidemark/tap.h>
-#include "hostile.h"
+#include "attacks.h"
 
 #define CTL_ENABLE 1u
 #define CTL_IMASK 2u
