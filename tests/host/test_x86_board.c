@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ARCH: x86
-// LINK: arch/x86/board/lapic.c arch/x86/board/lapic_icr.c arch/x86/board/lapic_timer.c
+// LINK: arch/x86/board/lapic.c arch/x86/board/lapic_regs.c
+// LINK: arch/x86/board/lapic_icr.c arch/x86/board/lapic_timer.c
 // LINK: arch/x86/board/ioapic.c arch/x86/board/pic.c arch/x86/board/pit.c arch/x86/board/cmos.c
 // LINK: arch/x86/board/ports.c arch/x86/board/board.c arch/x86/board/uart.c arch/x86/board/state.c
 //

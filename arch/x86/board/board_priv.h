@@ -13,7 +13,7 @@
 
 #define PIT_HZ 1193182u
 #define PM_TIMER_HZ 3579545u
-#define TIMER_MIN_HZ 50000u	/* no emulated timer fires more often than this a second */
+#define TIMER_MIN_HZ 50000u	/* no emulated timer fires more often a second */
 
 /* Delivery modes of ICR, LVT and redirection entries (SDM volume 3, 11.6.1). */
 enum apic_mode {
@@ -70,13 +70,17 @@ static inline struct vcpu *board_vcpu(struct vm *vm, uint64_t id)
 }
 
 /* lapic.c */
-void lapic_mmio(struct vcpu *v, void *dev, struct mmio_access *a);
 /* Any CPU. IRR, and the vCPU notices. False: it was pending there already. */
 bool lapic_post(struct vcpu *v, unsigned vector, bool level);
 void lapic_error(struct vcpu *v, uint32_t esr);
 bool lapic_takes_extint(const struct vcpu *v);
 uint32_t lapic_ldr(const struct lapic *l);
-bool lapic_read(struct vcpu *v, unsigned reg, uint32_t *val);
+unsigned lapic_ppr(const struct lapic *l);
+/* No lock held: a level interrupt's end goes to the I/O APIC, whose line may still be up. */
+void lapic_eoi(struct vcpu *v);
+
+/* lapic_regs.c */
+void lapic_mmio(struct vcpu *v, void *dev, struct mmio_access *a);
 uint32_t lvt_valid(enum lapic_lvt i);
 
 /* lapic_icr.c */
