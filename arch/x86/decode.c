@@ -295,7 +295,8 @@ static void immediate(struct decoder *d, struct x86_insn *i, unsigned bytes)
 /* LOCK is for a memory destination that is read as well; elsewhere #UD, so no exit came from it. */
 static bool lock_ok(const struct x86_insn *i)
 {
-	return !i->lock || (i->has_mem && i->mem_dest && x86_insn_reads(i) && x86_insn_writes(i));
+	return !i->lock || (i->op <= X86_OP_BTC && i->has_mem && i->mem_dest && x86_insn_reads(i) &&
+			    x86_insn_writes(i));
 }
 
 static bool group_with_memory(struct decoder *d, struct x86_insn *i, const struct row *r, int seg)
@@ -383,13 +384,11 @@ static bool control_register(struct decoder *d, struct x86_insn *i)
 	i->reg = (uint8_t)(REG(d->modrm) | REX_R(d));
 	i->rm = (uint8_t)(RM(d->modrm) | REX_B(d));
 	i->size = i->reg_size = d->code_bytes == 8 ? 8 : 4;
-	/* AMD's other way to name CR8. */
-	if (i->lock && i->op <= X86_OP_MOV_TO_CR && i->op >= X86_OP_MOV_FROM_CR && d->code_bytes != 8 &&
-	    i->reg == 0) {
-		i->reg = 8;
-		i->lock = false;
+	if (i->op == X86_OP_MOV_FROM_DR || i->op == X86_OP_MOV_TO_DR) {
+		return i->reg < 8;
 	}
-	return true;
+	/* AMD's other way to name CR8 has LOCK: it is not shown to guests, so not taken here. */
+	return i->reg == 0 || (i->reg >= 2 && i->reg <= 4) || i->reg == 8;
 }
 
 static bool string(struct decoder *d, struct x86_insn *i, int seg)
@@ -412,7 +411,8 @@ static bool operands(struct decoder *d, struct x86_insn *i, const struct row *r,
 	if (r->form != PLAIN && r->form != STRING && r->form != MOFFS_LOAD && r->form != MOFFS_STORE) {
 		d->modrm = next(d);
 	}
-	if ((r->flags & NEED_64) && d->code_bytes != 8) {
+	/* MOVSXD into 16 bits: the manuals of the two vendors differ in what it reads. */
+	if ((r->flags & NEED_64) && (d->code_bytes != 8 || d->op_size == 2)) {
 		return false;
 	}
 	if (r->form == GROUP) {
@@ -426,8 +426,7 @@ static bool operands(struct decoder *d, struct x86_insn *i, const struct row *r,
 		i->mem_dest = r->form == E_G;
 		if (i->op == X86_OP_MOVZX || i->op == X86_OP_MOVSX) {
 			i->reg_size = (uint8_t)d->op_size;
-			i->size = r->flags & BYTE ? 1 : r->flags & WORD_SRC ? 2 :
-				  (uint8_t)(d->op_size < 4 ? d->op_size : 4);
+			i->size = r->flags & BYTE ? 1 : r->flags & WORD_SRC ? 2 : 4;
 		}
 		register_operand(d, i, (uint8_t)(REG(d->modrm) | REX_R(d)));
 		return memory_operand(d, i, seg);

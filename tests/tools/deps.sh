@@ -16,6 +16,7 @@ file:file
 cppcheck:cppcheck
 newlib-source:/usr/src/newlib/newlib-3.3.0.tar.xz
 libfdt-dev:/usr/include/libfdt.h
+libzydis-dev:/usr/include/Zydis/Zydis.h
 device-tree-compiler:dtc
 qemu-system-arm:qemu-system-aarch64
 qemu-system-x86:qemu-system-x86_64
