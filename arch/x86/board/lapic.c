@@ -30,25 +30,24 @@ uint32_t lapic_ldr(const struct lapic *l)
 
 /* --- pending and in service --- */
 
-/* Highest vector of a bit map, or -1. */
-static int highest(const uint32_t *map)
+/* The vector in service that is served first, or -1. */
+static int in_service(const struct lapic *l)
 {
-	for (int i = 7; i >= 0; i--) {
-		uint32_t w = READ_ONCE(map[i]);
+	unsigned i;
 
-		if (w) {
-			return i * 32 + 31 - __builtin_clz(w);
-		}
+	if (!l->isr_words) {
+		return -1;
 	}
-	return -1;
+	i = 31u - (unsigned)__builtin_clz(l->isr_words);
+	return (int)(i * 32 + 31) - __builtin_clz(l->isr[i & 7]);
 }
 
 unsigned lapic_ppr(const struct lapic *l)
 {
-	int isr = highest(l->isr);
-	unsigned in_service = isr < 0 ? 0 : (unsigned)isr & 0xf0;
+	int vector = in_service(l);
+	unsigned class = vector < 0 ? 0 : (unsigned)vector & 0xf0;
 
-	return (l->tpr & 0xf0) >= in_service ? l->tpr : in_service;
+	return (l->tpr & 0xf0) >= class ? l->tpr : class;
 }
 
 bool lapic_post(struct vcpu *v, unsigned vector, bool level)
@@ -111,7 +110,8 @@ bool lapic_takes_extint(const struct vcpu *v)
 	return !(lint0 & LVT_MASKED) && (lint0 >> 8 & 7) == APIC_EXTINT;
 }
 
-int board_irq_pending(struct vcpu *v)
+/* Every entry of every vCPU asks: the answer that there is nothing must cost nothing. */
+static __attribute__((noinline)) int look(struct vcpu *v)
 {
 	struct board *b = &v->vm->arch.board;
 	int vector = -1;
@@ -122,6 +122,15 @@ int board_irq_pending(struct vcpu *v)
 		spin_unlock(&b->lock);
 	}
 	return vector >= 0 ? vector : deliverable(&v->arch.lapic);
+}
+
+int board_irq_pending(struct vcpu *v)
+{
+	if (likely(!(READ_ONCE(v->vm->arch.board.pic_out) |
+		     __atomic_load_n(&v->arch.lapic.irr_words, __ATOMIC_ACQUIRE)))) {
+		return -1;
+	}
+	return look(v);
 }
 
 int board_irq_accept(struct vcpu *v)
@@ -145,6 +154,7 @@ int board_irq_accept(struct vcpu *v)
 
 		__atomic_fetch_and(&l->irr[word], ~bit, __ATOMIC_SEQ_CST);
 		l->isr[word] |= bit;
+		l->isr_words |= 1u << word;
 		if ((l->lvt[LVT_TIMER] & (0xff | LVT_TIMER_PERIODIC)) ==
 		    ((unsigned)vector | LVT_TIMER_PERIODIC)) {
 			lapic_timer_taken(v);
@@ -156,7 +166,7 @@ int board_irq_accept(struct vcpu *v)
 void lapic_eoi(struct vcpu *v)
 {
 	struct lapic *l = &v->arch.lapic;
-	int vector = highest(l->isr);
+	int vector = in_service(l);
 	unsigned word = (unsigned)vector / 32 & 7;
 	uint32_t bit = 1u << (vector & 31);
 
@@ -164,6 +174,9 @@ void lapic_eoi(struct vcpu *v)
 		return;
 	}
 	l->isr[word] &= ~bit;
+	if (!l->isr[word]) {
+		l->isr_words &= ~(1u << word);
+	}
 	if (READ_ONCE(l->tmr[word]) & bit) {
 		ioapic_eoi(v->vm, (unsigned)vector);
 	}
@@ -209,6 +222,7 @@ void lapic_reset(struct vcpu *v, bool init)
 		__atomic_store_n(&l->tmr[i], 0, __ATOMIC_RELAXED);
 		l->isr[i] = 0;
 	}
+	l->isr_words = 0;
 }
 
 void lapic_vcpu_init(struct vcpu *v)

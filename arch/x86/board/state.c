@@ -229,6 +229,7 @@ int arch_vcpu_irqchip_state_set(struct vcpu *v, const void *buf, uint64_t len)
 	l->icr_hi = s->icr_hi;
 	for (unsigned i = 0; i < 8; i++) {
 		l->isr[i] = s->isr[i];
+		l->isr_words = (l->isr_words & ~(1u << i)) | (uint32_t)(s->isr[i] != 0) << i;
 		__atomic_store_n(&l->tmr[i], s->tmr[i], __ATOMIC_RELAXED);
 		__atomic_store_n(&l->irr[i], s->irr[i], __ATOMIC_RELEASE);
 	}

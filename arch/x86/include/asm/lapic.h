@@ -26,6 +26,7 @@ struct lapic {
 	uint32_t lvt[LVT_COUNT];
 	uint32_t irr[8], isr[8], tmr[8];
 	uint32_t irr_words;		/* bit i: irr[i] may be other than 0 */
+	uint32_t isr_words;		/* bit i: isr[i] is other than 0 */
 	uint32_t timer_initial;
 	uint32_t timer_divide;		/* the register */
 	uint64_t timer_due;		/* arch_time_now() at which it fires; 0: it does not run */
