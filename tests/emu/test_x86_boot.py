@@ -43,7 +43,7 @@ def test_way_in(x86, vendor, boot):
     m.expect(r"tidemark> ", 120)
     first = int(m.expect(r"\[one\] counter: (\d+)", 60).group(1))
     m.sendline("vm list")
-    m.expect(r"\d one +running +1 +8 MiB", 60)
+    m.expect(r"\d one +(?:running|ready) +1 +8 MiB", 60)
     assert int(m.expect(r"\[one\] counter: (\d+)", 60).group(1)) > first
 
 
