@@ -17,6 +17,10 @@
 /* True: done; false: #GP. */
 typedef bool msr_fn(struct vcpu *v, uint32_t msr, bool write, uint64_t *val);
 
+/* Kernels try these on every machine and go on without: no line for them. FEATURE_CONTROL, TEST_CTRL,
+ * SMI_COUNT, PPIN, PLATFORM_INFO, MISC_FEATURES, PPERF, K7 PMU, INT_PENDING. */
+static const uint32_t quiet[] = {0x33, 0x34, 0x3a, 0x4e, 0xce, 0x140, 0x64e, 0xc0010000, 0xc0010055};
+
 #define PASS 1u			/* the guest reaches hardware's own, which checks what is written */
 #define STATE 2u		/* a row of tm_regs.msr[] */
 
@@ -322,11 +326,21 @@ bool policy_msr_passthrough(uint32_t msr, bool write)
 	return r && (r->flags & PASS);
 }
 
+static bool is_quiet(uint32_t msr)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(quiet); i++) {
+		if (quiet[i] == msr) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool access(struct vcpu *v, uint32_t msr, bool write, uint64_t *val)
 {
 	const struct msr_row *r = find(msr);
 
-	if (!r) {
+	if (!r && !is_quiet(msr)) {
 		log_warn_limited("vm %s vcpu %u: MSR 0x%x %s at 0x%llx: #GP", v->vm->name, v->id, msr,
 				 write ? "written" : "read",
 				 (unsigned long long)virt->read(v, XREG_RIP));
