@@ -63,6 +63,7 @@ help:
 	@echo '           CPU=max|cortex-a72|cortex-a53 GIC=3|2 BOOT=kernel|u-boot LOSE=1 INTERACTIVE=1'
 	@echo '           ARCH=x86: VENDOR=amd|intel (QEMU, Bochs) BOOT=kernel|disk|grub|grub2|uefi|u-boot'
 	@echo '           TIMEOUT=<seconds> SEED=<n>'
+	@echo 'of check, test, soak: TARGETS="arm64 x86" (arm64: leave x86 out)'
 
 # A sub-make of its own gets all CPUs unless the user chose a -j.
 JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
@@ -376,23 +377,45 @@ lint: $(IMG)
 # --- check, test, soak --------------------------------------------------------------------------
 # What does not build stops the run. A failed test or lint is noted in $(O)/test and the rest still
 # runs: count.py has the last word and prints the closing line.
+# TARGETS says whose images are built and whose rows run: arm64 (with the host tests), x86, or both.
+TARGETS ?= arm64 x86
+ifeq ($(filter arm64,$(TARGETS)),)
+$(error TARGETS=$(TARGETS): choose arm64, or arm64 and x86)
+endif
+ifneq ($(filter check test soak,$(if $(filter x86,$(ARCH)),$(MAKECMDGOALS))),)
+$(error $(MAKECMDGOALS) covers all targets: leave ARCH out (TARGETS=arm64 leaves x86 out))
+endif
+WITH_X86 := $(filter x86,$(TARGETS))
+X86 := STAGE=2 ARCH=x86 O=$(O)/x86 CACHE=$(CACHE)
+
 check-steps: guests
 	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
 	@+$(MAKE) STAGE=2 DEBUG=1 TEST=1 hyp
+	@+$(if $(WITH_X86),$(MAKE) $(X86) x86-check-images)
 	@+$(MAKE) STAGE=2 host-programs
 	@+$(MAKE) -s STAGE=2 host-tests || true
 	@+$(MAKE) -s STAGE=2 DEBUG=0 TEST=0 lint || true
-.PHONY: check-steps host-programs
+	@+$(if $(WITH_X86),$(MAKE) -s $(X86) DEBUG=0 TEST=0 lint || true)
+x86-check-images: guests
+	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
+	@+$(MAKE) STAGE=2 DEBUG=1 TEST=1 hyp
+.PHONY: check-steps host-programs x86-check-images x86-images
 
+LINT_TAPS := $(O)/test/lint.tap $(if $(WITH_X86),$(O)/x86/test/lint.tap)
 check: check-steps
-	@$(PYTHON) tests/tools/count.py --title check $(O)/test/host $(O)/test/lint.tap
+	@$(PYTHON) tests/tools/count.py --title check $(O)/test/host $(LINT_TAPS)
 
 # Rows need: release, debug and debug-test images, all guests, the initramfs. EMU_ARGS go to pytest.
 # EMU_LIMIT is the wall time for all rows together.
-EMU_LIMIT ?= $(if $(filter 1,$(SOAK)),36000,1800)
+EMU_LIMIT ?= $(if $(filter 1,$(SOAK)),36000,2700)
 EMU_JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 PYTEST := $(PYTHON) -m pytest -p no:cacheprovider -q --rootdir=tests/emu
 emu-images: guests $(INITRAMFS) $(PLUGINS)
+	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
+	@+$(MAKE) STAGE=2 DEBUG=1 TEST=0 hyp
+	@+$(MAKE) STAGE=2 DEBUG=1 TEST=1 hyp
+	@+$(if $(WITH_X86),$(MAKE) $(X86) x86-images)
+x86-images: guests $(INITRAMFS) boot-loaders
 	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
 	@+$(MAKE) STAGE=2 DEBUG=1 TEST=0 hyp
 	@+$(MAKE) STAGE=2 DEBUG=1 TEST=1 hyp
@@ -402,12 +425,13 @@ emu-rows: emu-images
 	@rm -f $(O)/test/emu.tap
 	@mkdir -p $(O)/test
 	@TM_BUILD=$(O) TM_SYSROOT=$(SYSROOT) TM_SOAK=$(SOAK) PYTHONDONTWRITEBYTECODE=1 \
+		$(if $(WITH_X86),TM_BUILD_X86=$(O)/x86 TM_SYSROOT_X86=$(CACHE)/x86) \
 		timeout -k 10 $(EMU_LIMIT) $(PYTEST) $(if $(filter-out 1,$(EMU_JOBS)),-n $(EMU_JOBS) --dist load) \
 		tests/emu $(EMU_ARGS) </dev/null || true
 
 test: check-steps
 	@+$(MAKE) STAGE=2 emu-rows
-	@$(PYTHON) tests/tools/count.py $(O)/test/host $(O)/test/lint.tap $(O)/test/emu.tap
+	@$(PYTHON) tests/tools/count.py $(O)/test/host $(LINT_TAPS) $(O)/test/emu.tap
 
 soak:
 	@+$(MAKE) STAGE=2 SOAK=1 emu-rows
@@ -464,6 +488,7 @@ $(O)/grub.iso: $(MEDIA_DEPS)
 	$(Q)$(MEDIA) iso --multiboot $(or $(MULTIBOOT),1) $(MEDIA_PARTS)
 
 boot-loaders: $(O)/disk.bin $(O)/BOOTX64.EFI
+	@:
 media: $(O)/disk.img $(O)/esp.img $(O)/grub.iso
 .PHONY: boot-loaders
 endif

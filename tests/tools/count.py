@@ -29,7 +29,16 @@ def collect(paths):
             yield path
 
 
-def count_file(path, skips, faults):
+def target_of(path, text):
+    """Where a point ran: the host, or one of the emulated machines."""
+    if os.path.basename(path) != "emu.tap":
+        return "lint" if os.path.basename(path) == "lint.tap" else "host"
+    if "test_x86_" not in text:
+        return "arm64"
+    return "vmx" if re.search(r"\[(.*-)?intel\b", text) else "svm"
+
+
+def count_file(path, skips, faults, targets):
     """Returns (passed, failed) of one file."""
     try:
         with open(path, errors="replace") as source:
@@ -55,6 +64,7 @@ def count_file(path, skips, faults):
                     faults.append("%s: a required row was skipped: %s" % (path, line))
             else:
                 passed += 1
+                targets[target_of(path, line)] = targets.get(target_of(path, line), 0) + 1
         elif line.startswith("1.."):
             plan = int(line[3:].split()[0])
         elif line.startswith("# exit "):
@@ -79,9 +89,9 @@ def main(argv):
     if argv[:1] == ["--title"]:
         title, argv = argv[1], argv[2:]
     passed = failed = 0
-    skips, faults = [], []
+    skips, faults, targets = [], [], {}
     for path in collect(argv):
-        good, bad = count_file(path, skips, faults)
+        good, bad = count_file(path, skips, faults, targets)
         passed += good
         failed += bad
     if passed == 0 and failed == 0:
@@ -91,6 +101,8 @@ def main(argv):
         print("%s: skipped: %s" % (title, text))
     for text in faults:
         print("%s: FAILED: %s" % (title, text))
+    print("%s: passed by target: %s" % (
+        title, ", ".join("%s %d" % item for item in sorted(targets.items()))))
     print("%d passed, %d failed" % (passed, failed))
     sys.exit(1 if failed else 0)
 
