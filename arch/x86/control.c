@@ -54,7 +54,7 @@ bool xcr0_ok(uint64_t xcr0)
 /* All translations of this vCPU are forgotten before its next instruction. */
 void guest_flush(struct vcpu *v)
 {
-	v->arch.asid_cpu = 0;
+	v->arch.new_tag = true;
 }
 
 static bool uses_pdptes(uint64_t cr0, uint64_t cr4, uint64_t efer)

@@ -44,7 +44,7 @@ bool is_canonical(uint64_t a)
 	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
 }
 
-void guest_skip(struct vcpu *v, unsigned len)
+static void skip_with_traps(struct vcpu *v, unsigned len)
 {
 	uint64_t old = virt->read(v, XREG_RIP), rip = old + len;
 	uint64_t flags = virt->read(v, XREG_RFLAGS), blocking = virt->read(v, XREG_BLOCKING);
@@ -64,5 +64,12 @@ void guest_skip(struct vcpu *v, unsigned len)
 			v->arch.dr6 |= DR6_BS;
 			inject_exception(v, VEC_DB, false, 0);
 		}
+	}
+}
+
+void guest_skip(struct vcpu *v, unsigned len)
+{
+	if (!virt->skip || !virt->skip(v, len)) {
+		skip_with_traps(v, len);
 	}
 }

@@ -12,6 +12,7 @@
  */
 #include <arch/cpu.h>
 #include <arch/tlb.h>
+#include <asm/enter.h>
 #include <asm/guest.h>
 #include <hyp/boot_info.h>
 #include <hyp/sched.h>
@@ -19,15 +20,7 @@
 #include <hyp/test_hooks.h>
 #include <hyp/vm.h>
 
-/* Written by its own CPU only. */
-struct tlb_cpu {
-	struct stage2 *inside;		/* in the guest of this one, or about to be */
-	uint64_t entries;		/* a new count: it has been out meanwhile */
-	uint64_t asid_gen;
-	uint32_t asid_next;
-} __attribute__((aligned(64)));
-
-static struct tlb_cpu tlb_cpus[BOOT_MAX_CPUS];
+struct tlb_cpu tlb_cpus[BOOT_MAX_CPUS];
 
 /* ---- entries ---------------------------------------------------------------------------------- */
 
@@ -41,6 +34,7 @@ static void new_asid(struct tlb_cpu *c, struct vcpu *v, uint16_t cpu)
 	v->arch.asid = c->asid_next++;
 	v->arch.asid_gen = c->asid_gen;
 	v->arch.asid_cpu = (uint16_t)(cpu + 1);
+	v->arch.new_tag = false;
 }
 
 void tlb_enter(struct vcpu *v)
@@ -55,7 +49,8 @@ void tlb_enter(struct vcpu *v)
 	__atomic_store_n(&c->inside, s2, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	gen = __atomic_load_n(&s2->arch.tlb_gen, __ATOMIC_RELAXED);
-	if (unlikely(v->arch.asid_cpu != cpu + 1 || v->arch.asid_gen != c->asid_gen)) {
+	if (unlikely(v->arch.new_tag || v->arch.asid_cpu != cpu + 1 ||
+		     v->arch.asid_gen != c->asid_gen)) {
 		new_asid(c, v, cpu);
 		flush = true;
 	}
@@ -68,7 +63,7 @@ void tlb_enter(struct vcpu *v)
 void tlb_left(struct vcpu *v)
 {
 	(void)v;
-	__atomic_store_n(&tlb_cpus[this_pcpu()->id].inside, NULL, __ATOMIC_RELEASE);
+	tlb_cpu_left(&tlb_cpus[this_pcpu()->id]);
 }
 
 /* ---- flushes ---------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
  */
 #include <abi/x86.h>
 #include <asm/cpu.h>
+#include <asm/enter.h>
 #include <asm/exit.h>
 #include <asm/irq.h>
 #include <asm/msr.h>
@@ -16,11 +17,14 @@
 #include "vmcs.h"
 #include "vmx.h"
 
+#define RFLAGS_TF (1u << 8)
 #define RFLAGS_IF (1u << 9)
+#define RFLAGS_RF (1u << 16)
 #define VECTOR_DB 1u
 #define VECTOR_NMI 2
 #define VECTOR_DF 8u
 #define VECTOR_MC 18
+#define ATTRIBUTES_DPL (3u << 5)
 #define ATTRIBUTES_L (1u << 13)
 
 static unsigned insn_len(void)
@@ -63,17 +67,12 @@ static inline void backstop(struct vmx_vcpu *x)
 
 static inline void prepare(struct vcpu *v)
 {
-	struct vmx_vcpu *x = &v->arch.vmx;
-
-	if (unlikely(x->vpid != v->arch.asid)) {
-		x->vpid = v->arch.asid;
-		vmwrite(VMCS_VPID, x->vpid);
-	}
 	if (v->arch.event.valid) {
 		inject(v);
+		/* Nobody writes CR2 but whoever injects a page fault; and see vmx_run(). */
+		write_cr(2, v->arch.cr2);
 	}
-	backstop(x);
-	write_cr(2, v->arch.cr2);
+	backstop(&v->arch.vmx);
 }
 
 /* ---- after the exit, before anybody hears of it --------------------------------------------------- */
@@ -165,6 +164,36 @@ static bool in_64bit_mode(void)
 {
 	return (vmread(VMCS_GUEST_EFER) & EFER_LMA) &&
 	       (vmread(VMCS_GUEST_ATTRIBUTES(TM_SEG_CS)) & ATTRIBUTES_L);
+}
+
+bool vmx_skip(struct vcpu *v, unsigned len)
+{
+	uint64_t old = vmread(VMCS_GUEST_RIP), rip = old + len;
+
+	(void)v;
+	/* Only 64-bit code goes on above 4 GiB; STI and MOV SS end; a trap may be due. */
+	if (unlikely((rip ^ old) >> 32) ||
+	    unlikely(vmread(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) ||
+	    unlikely(vmread(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF))) {
+		return false;
+	}
+	vmwrite(VMCS_GUEST_RIP, rip);
+	return true;
+}
+
+static inline void exit_vmcall(struct vcpu *v)
+{
+	unsigned len = insn_len();
+
+	if (unlikely(!in_64bit_mode()) ||
+	    unlikely(vmread(VMCS_GUEST_ATTRIBUTES(TM_SEG_SS)) & ATTRIBUTES_DPL)) {
+		inject_ud(v);
+		return;
+	}
+	if (unlikely(!vmx_skip(v, len))) {
+		guest_skip(v, len);
+	}
+	exit_hypercall_64(v);
 }
 
 /* Table 28-3. */
@@ -281,7 +310,7 @@ static void dispatch(struct vcpu *v, uint32_t reason)
 		inject_gp(v);
 		return;
 	case VMX_EXIT_VMCALL:
-		exit_hypercall(v, insn_len());
+		exit_vmcall(v);
 		return;
 	case VMX_EXIT_CR:
 		exit_cr(v);
@@ -386,33 +415,58 @@ static bool state_is_bad(struct vcpu *v)
 	return false;
 }
 
-void vmx_run(struct vcpu *v)
+/* One entry and its exit. False: it was refused, and the VM ends. */
+static inline bool run_once(struct vcpu *v, struct pcpu *c, struct tlb_cpu *t)
 {
 	struct vmx_vcpu *x = &v->arch.vmx;
 	uint32_t reason, interrupted;
 	int how;
 
 	if (state_is_bad(v)) {
-		return;
+		return false;
 	}
 	prepare(v);
 	how = enter(v, x->launched, &x->host_rsp);
-	tlb_left(v);
+	tlb_cpu_left(t);
 	v->arch.cr2 = read_cr(2);
 	reason = vmread32(VMCS_EXIT_REASON);
-	if (unlikely(how != VMX_ENTERED || (reason & EXIT_ENTRY_FAILED))) {
+	if (unlikely(how != VMX_ENTERED) || unlikely((int32_t)reason < 0)) {
 		entry_refused(v, how, (uint16_t)reason);
-		return;
+		return false;
 	}
 	x->launched = true;
 	v->arch.event.valid = false;
 	interrupted = vmread32(VMCS_IDT_VECTORING_INFO);
-	if (unlikely(interrupted & INTR_VALID)) {
+	if (unlikely((int32_t)interrupted < 0)) {
 		save_interrupted(v, interrupted);
 	}
-	if (x->pml) {
+	if (unlikely(x->pml)) {
 		vmx_pml_drain(v);
 	}
-	guest_exit_begin(this_cpu_area()->pcpu, v);
-	dispatch(v, (uint16_t)reason);
+	guest_exit_begin(c, v);
+	if (likely(reason == VMX_EXIT_VMCALL)) {
+		exit_vmcall(v);
+	} else {
+		dispatch(v, (uint16_t)reason);
+	}
+	return true;
+}
+
+void vmx_run(struct vcpu *v)
+{
+	struct vmx_vcpu *x = &v->arch.vmx;
+	struct pcpu *c = this_cpu_area()->pcpu;
+	struct tlb_cpu *t = &tlb_cpus[c->id];
+
+	/* Neither of these changes behind our back from here on. */
+	if (unlikely(x->vpid != v->arch.asid)) {
+		x->vpid = v->arch.asid;
+		vmwrite(VMCS_VPID, x->vpid);
+	}
+	write_cr(2, v->arch.cr2);
+	do {
+		if (!run_once(v, c, t)) {
+			return;
+		}
+	} while (enter_again(c, t, v));
 }

@@ -187,11 +187,11 @@ static void machine_init(void)
 {
 	hpa_t map;
 
-	regions = boot_alloc((pcpu_count + 1) * PAGE_SIZE, PAGE_SIZE);
-	for (unsigned i = 0; i <= pcpu_count; i++) {
+	regions = boot_alloc((boot_info.cpu_count + 1ull) * PAGE_SIZE, PAGE_SIZE);
+	for (unsigned i = 0; i <= boot_info.cpu_count; i++) {
 		arch_zero_page(phys_to_virt(hpa_add(regions, i * PAGE_SIZE)));
 	}
-	map = hpa_add(regions, pcpu_count * PAGE_SIZE);
+	map = hpa_add(regions, boot_info.cpu_count * PAGE_SIZE);
 	make_bitmap(phys_to_virt(map));
 	vmx_machine.msr_bitmap = map.v;
 	control_registers();
@@ -257,6 +257,7 @@ struct virt_ops vmx_ops = {
 	.load = vmx_load,
 	.put = vmx_put,
 	.run = vmx_run,
+	.skip = vmx_skip,
 	.read = vmx_read,
 	.write = vmx_write,
 	.window = vmx_window,

@@ -57,13 +57,20 @@ struct arch_vcpu {
 	bool loaded;
 
 	struct x86_event event;		/* for the next entry */
-	uint8_t window;			/* enum virt_window that was asked for */
-	uint8_t nmi_pending;		/* 0..2, atomic: set from any CPU */
+	union {
+		struct {
+			uint8_t window;		/* enum virt_window that was asked for */
+			uint8_t nmi_pending;	/* 0..2, atomic: set from any CPU */
+			bool halted;		/* in HLT: enters again only with an interrupt */
+			bool pdptes_stale;	/* PAE: to be read from memory before the entry */
+			bool mmio_write_back;	/* the second half of a read-modify-write is due */
+			bool new_tag;		/* its translations are to be forgotten (guest_flush()) */
+		};
+		uint64_t before_entry;		/* any of them: not the short way (asm/enter.h) */
+	};
 	bool init_pending;		/* atomic: INIT from another vCPU, served by arch_vcpu_irq_sync() */
 	uint16_t sipi;			/* atomic: 0x100 | vector that came before INIT was served */
-	bool halted;			/* in HLT: enters again only with an interrupt */
 	bool dead_halt;			/* ... with IF = 0: NMI and INIT only; read by other vCPUs */
-	bool pdptes_stale;		/* PAE: to be read from memory before the entry */
 	struct x86_event again;		/* an interrupt whose delivery was overtaken by an exception */
 
 	uint64_t cr0_shown, cr4_shown;	/* for vmx/: what the guest reads */
@@ -84,7 +91,6 @@ struct arch_vcpu {
 
 	/* the MMIO that went to the manager, decoded once (emulate.c) */
 	uint64_t mmio_insn[8];
-	bool mmio_write_back;		/* the second half of a read-modify-write is due */
 
 	struct lapic lapic;
 	uint8_t *xsave;			/* a page: XSAVE area of the guest */

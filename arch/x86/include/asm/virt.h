@@ -61,9 +61,13 @@ struct virt_ops {
 	 * One entry with v->arch.event, one exit. Before: guest_state_bad() in debug builds, CR2.
 	 * After, in this order: tlb_left(v), so that nobody waits for us while we take locks; CR2;
 	 * v->arch.event is invalid, or the event whose delivery was interrupted (for reinjection);
-	 * what hardware logged is drained; guest_exit_begin(); one handler of exit.h.
+	 * what hardware logged is drained; guest_exit_begin(); one handler of exit.h. May go on with
+	 * the next entry as long as enter_again() says so (asm/enter.h).
 	 */
 	void (*run)(struct vcpu *v);
+	/* Past an instruction, when moving RIP is all there is to it; else false, and nothing done.
+	 * NULL: guest_skip() does it all by read and write. */
+	bool (*skip)(struct vcpu *v, unsigned len);
 	/* Guest state; v loaded here, or put and quiet. */
 	uint64_t (*read)(struct vcpu *v, enum x86_reg r);
 	void (*write)(struct vcpu *v, enum x86_reg r, uint64_t val);
