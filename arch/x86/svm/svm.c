@@ -103,10 +103,10 @@ static const char *svm_probe(void)
 
 	iopm = boot_alloc(IOPM_BYTES, PAGE_SIZE);
 	msrpm = boot_alloc(MSRPM_BYTES, PAGE_SIZE);
-	cpu_pages = boot_alloc(pcpu_count * 2ull * PAGE_SIZE, PAGE_SIZE);
+	cpu_pages = boot_alloc(boot_info.cpu_count * 2ull * PAGE_SIZE, PAGE_SIZE);
 	memset(phys_to_virt(iopm), 0xff, IOPM_BYTES);
 	memset(phys_to_virt(msrpm), 0xff, MSRPM_BYTES);
-	memset(phys_to_virt(cpu_pages), 0, pcpu_count * 2ull * PAGE_SIZE);
+	memset(phys_to_virt(cpu_pages), 0, boot_info.cpu_count * 2ull * PAGE_SIZE);
 	return NULL;
 }
 
