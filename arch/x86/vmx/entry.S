@@ -13,16 +13,16 @@
 
 	.text
 
-// RDI: v, SIL: launched, RDX: uint64_t *host_rsp. Back in EAX: VMX_ENTERED or why not; in RDI: v.
+// RDI: v, RSI: uint64_t *host_rsp. Back in EAX: VMX_ENTERED or why not; in RDI: v.
+// VMRESUME is right but for the first entry since VMCLEAR, which it refuses.
 	.globl vmx_enter
 	.type vmx_enter, @function
 vmx_enter:
 	push	%rbp
 	push	%rdi
-	cmp	%rsp, (%rdx)
+	cmp	%rsp, (%rsi)
 	jne	3f
-1:	test	%sil, %sil
-	mov	GPR(0)(%rdi), %rax
+1:	mov	GPR(0)(%rdi), %rax
 	mov	GPR(1)(%rdi), %rcx
 	mov	GPR(2)(%rdi), %rdx
 	mov	GPR(3)(%rdi), %rbx
@@ -37,16 +37,22 @@ vmx_enter:
 	mov	GPR(14)(%rdi), %r14
 	mov	GPR(15)(%rdi), %r15
 	mov	GPR(7)(%rdi), %rdi
-	jz	2f
 	vmresume
-	jmp	4f
-2:	vmlaunch
 	// Still here: CF without, ZF with an error number. The registers are the guest's.
-4:	setz	%al
-	movzbl	%al, %eax
-	inc	%eax			// VMX_FAIL_INVALID, VMX_FAIL_VALID
-	jmp	5f
-3:	mov	%rsp, (%rdx)
+	jc	4f
+	mov	$VMCS_INSTRUCTION_ERROR, %eax
+	vmread	%rax, %rax
+	cmp	$ERROR_RESUME_NOT_LAUNCHED, %eax
+	jne	5f
+	mov	(%rsp), %rax
+	mov	GPR(0)(%rax), %rax
+	vmlaunch
+	jc	4f
+5:	mov	$VMX_FAIL_VALID, %eax
+	jmp	6f
+4:	mov	$VMX_FAIL_INVALID, %eax
+	jmp	6f
+3:	mov	%rsp, (%rsi)
 	mov	$VMCS_HOST_RSP, %eax
 	vmwrite	%rsp, %rax
 	jmp	1b
@@ -71,7 +77,7 @@ vmx_exit_point:
 	mov	%r14, GPR(14)(%rdi)
 	mov	%r15, GPR(15)(%rdi)
 	xor	%eax, %eax		// VMX_ENTERED
-5:	pop	%rdi
+6:	pop	%rdi
 	pop	%rbp
 	ret
 	.size vmx_enter, . - vmx_enter

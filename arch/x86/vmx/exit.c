@@ -55,13 +55,18 @@ static void inject(const struct vcpu *v)
  * spite of external-interrupt exiting. For such entries the preemption timer ends the wait of
  * whoever kicked us; on a processor that needs no help it costs an exit in 100,000 ticks.
  */
+static void backstop_set(struct vmx_vcpu *x, uint64_t rflags)
+{
+	x->if_entered = rflags & RFLAGS_IF;
+	vmwrite(VMCS_PIN_CONTROLS, vmx_machine.pin | (x->if_entered ? 0 : PIN_PREEMPTION_TIMER));
+}
+
 static inline void backstop(struct vmx_vcpu *x)
 {
-	bool masked = !(vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
+	uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
 
-	if (unlikely(masked != x->backstop)) {
-		x->backstop = masked;
-		vmwrite(VMCS_PIN_CONTROLS, vmx_machine.pin | (masked ? PIN_PREEMPTION_TIMER : 0));
+	if (unlikely((rflags & RFLAGS_IF) != x->if_entered)) {
+		backstop_set(x, rflags);
 	}
 }
 
@@ -72,7 +77,6 @@ static inline void prepare(struct vcpu *v)
 		/* Nobody writes CR2 but whoever injects a page fault; and see vmx_run(). */
 		write_cr(2, v->arch.cr2);
 	}
-	backstop(&v->arch.vmx);
 }
 
 /* ---- after the exit, before anybody hears of it --------------------------------------------------- */
@@ -166,15 +170,20 @@ static bool in_64bit_mode(void)
 	       (vmread(VMCS_GUEST_ATTRIBUTES(TM_SEG_CS)) & ATTRIBUTES_L);
 }
 
+/* Nothing but RIP changes: no shadow of STI or MOV SS that ends, no trap that is due. */
+static inline bool skips_plainly(uint64_t rflags)
+{
+	return likely(!(vmread(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS))) &&
+	       likely(!(rflags & (RFLAGS_TF | RFLAGS_RF)));
+}
+
 bool vmx_skip(struct vcpu *v, unsigned len)
 {
 	uint64_t old = vmread(VMCS_GUEST_RIP), rip = old + len;
 
 	(void)v;
-	/* Only 64-bit code goes on above 4 GiB; STI and MOV SS end; a trap may be due. */
-	if (unlikely((rip ^ old) >> 32) ||
-	    unlikely(vmread(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) ||
-	    unlikely(vmread(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF))) {
+	/* Only 64-bit code goes on above 4 GiB. */
+	if (unlikely((rip ^ old) >> 32) || !skips_plainly(vmread(VMCS_GUEST_RFLAGS))) {
 		return false;
 	}
 	vmwrite(VMCS_GUEST_RIP, rip);
@@ -183,14 +192,20 @@ bool vmx_skip(struct vcpu *v, unsigned len)
 
 static inline void exit_vmcall(struct vcpu *v)
 {
+	uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
 	unsigned len = insn_len();
 
+	if (unlikely((rflags & RFLAGS_IF) != v->arch.vmx.if_entered)) {
+		backstop_set(&v->arch.vmx, rflags);
+	}
 	if (unlikely(!in_64bit_mode()) ||
 	    unlikely(vmread(VMCS_GUEST_ATTRIBUTES(TM_SEG_SS)) & ATTRIBUTES_DPL)) {
 		inject_ud(v);
 		return;
 	}
-	if (unlikely(!vmx_skip(v, len))) {
+	if (skips_plainly(rflags)) {
+		vmwrite(VMCS_GUEST_RIP, vmread(VMCS_GUEST_RIP) + len);
+	} else {
 		guest_skip(v, len);
 	}
 	exit_hypercall_64(v);
@@ -309,9 +324,6 @@ static void dispatch(struct vcpu *v, uint32_t reason)
 	case VMX_EXIT_RDPMC:
 		inject_gp(v);
 		return;
-	case VMX_EXIT_VMCALL:
-		exit_vmcall(v);
-		return;
 	case VMX_EXIT_CR:
 		exit_cr(v);
 		return;
@@ -387,14 +399,14 @@ static void entry_refused(struct vcpu *v, int how, uint32_t reason)
  * Into the guest until its next exit, general registers but RSP in v's gpr[]. *host_rsp is what the
  * VMCS holds; corrected when the stack is another one.
  */
-static inline int enter(struct vcpu *v, bool launched, uint64_t *host_rsp)
+static inline int enter(struct vcpu *v, uint64_t *host_rsp)
 {
 	int how;
 
 	__asm__ volatile("call vmx_enter"
-			 : "=a"(how), "+D"(v), "+S"(launched), "+d"(host_rsp)
+			 : "=a"(how), "+D"(v), "+S"(host_rsp)
 			 :
-			 : "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc",
+			 : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc",
 			   "memory");
 	return how;
 }
@@ -426,7 +438,7 @@ static inline bool run_once(struct vcpu *v, struct pcpu *c, struct tlb_cpu *t)
 		return false;
 	}
 	prepare(v);
-	how = enter(v, x->launched, &x->host_rsp);
+	how = enter(v, &x->host_rsp);
 	tlb_cpu_left(t);
 	v->arch.cr2 = read_cr(2);
 	reason = vmread32(VMCS_EXIT_REASON);
@@ -434,7 +446,6 @@ static inline bool run_once(struct vcpu *v, struct pcpu *c, struct tlb_cpu *t)
 		entry_refused(v, how, (uint16_t)reason);
 		return false;
 	}
-	x->launched = true;
 	v->arch.event.valid = false;
 	interrupted = vmread32(VMCS_IDT_VECTORING_INFO);
 	if (unlikely((int32_t)interrupted < 0)) {
@@ -448,6 +459,7 @@ static inline bool run_once(struct vcpu *v, struct pcpu *c, struct tlb_cpu *t)
 		exit_vmcall(v);
 	} else {
 		dispatch(v, (uint16_t)reason);
+		backstop(x);
 	}
 	return true;
 }
@@ -464,6 +476,7 @@ void vmx_run(struct vcpu *v)
 		vmwrite(VMCS_VPID, x->vpid);
 	}
 	write_cr(2, v->arch.cr2);
+	backstop(x);
 	do {
 		if (!run_once(v, c, t)) {
 			return;

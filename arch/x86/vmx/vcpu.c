@@ -224,7 +224,7 @@ static void make_controls(struct vcpu *v)
 	uint32_t proc2 = secondary_controls(v);
 
 	x->proc = m->proc;
-	vmwrite(VMCS_PIN_CONTROLS, m->pin);
+	x->if_entered = ~0ull;		/* exit.c writes the pin-based ones */
 	vmwrite(VMCS_PROC_CONTROLS, x->proc);
 	vmwrite(VMCS_PROC2_CONTROLS, proc2);
 	vmwrite(VMCS_EXIT_CONTROLS, m->exit);
@@ -333,7 +333,6 @@ void vmx_put(struct vcpu *v)
 		panic("vmx: VMCLEAR refused");
 	}
 	x->cpu = 0;
-	x->launched = false;
 }
 
 /* ---- the rest of the table ----------------------------------------------------------------------- */

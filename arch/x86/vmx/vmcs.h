@@ -205,6 +205,12 @@
 /* The TRUE rows of PIN .. ENTRY */
 #define MSR_VMX_TRUE(msr) ((msr) + 0x48d - 0x481)
 
+#define ERROR_RESUME_NOT_LAUNCHED 5	/* VM-instruction error, 31.4 */
+/* What vmx_enter says (entry.S). */
+#define VMX_ENTERED 0
+#define VMX_FAIL_INVALID 1
+#define VMX_FAIL_VALID 2
+
 #define FEATURE_CONTROL_LOCK (1u << 0)
 #define FEATURE_CONTROL_VMX (1u << 2)	/* outside SMX */
 

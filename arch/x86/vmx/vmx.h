@@ -43,7 +43,6 @@ void vmx_flush(struct vcpu *v);
 void vmx_run(struct vcpu *v);
 bool vmx_skip(struct vcpu *v, unsigned len);
 
-enum { VMX_ENTERED = 0, VMX_FAIL_INVALID = 1, VMX_FAIL_VALID = 2 };
 extern const char vmx_exit_point[];
 
 /* ---- pml.c -------------------------------------------------------------------------------------- */

@@ -16,8 +16,7 @@ struct vmx_vcpu {
 	uint32_t vpid;			/* as in the VMCS */
 	uint16_t cpu;			/* + 1: where the VMCS is current; 0 = nowhere */
 	uint16_t host_cpu;		/* + 1: whose host state stands in the VMCS */
-	bool launched;
-	bool backstop;			/* the preemption timer runs */
+	uint64_t if_entered;		/* RFLAGS.IF that the pin-based controls were made for */
 	bool made;			/* the constant fields are in the VMCS */
 	/* Put away: the guest state, by enum x86_reg, as the VMCS has it; `changed` is not there yet. */
 	uint64_t changed;
