@@ -1582,6 +1582,11 @@ TEST(hostile_state)
 	CHECK(board_taken > 100 && apic_taken > 100 && uart_taken > 100);
 	CHECK_EQ(arch_irqchip_state_set(&vm, &a.board, sizeof(a.board) - 1), -TM_EINVAL);
 	CHECK_EQ(arch_vcpu_irqchip_state_set(&vcpus[0], &a.apic[0], 0), -TM_EINVAL);
+	memset(&b, 0, sizeof(b));
+	b.board = a.board;
+	CHECK_EQ(arch_irqchip_state_set(&vm, &b.board, sizeof(b.board) + 8), 0);
+	b.apic[0].version = 1;
+	CHECK_EQ(arch_irqchip_state_set(&vm, &b.board, sizeof(b.board) + 8), -TM_E2BIG);
 	CHECK_EQ(arch_vcpu_irqchip_state_set(&vcpus[0], &a.apic[1], sizeof(a.apic[1])), -TM_EINVAL);
 }
 

@@ -14,6 +14,21 @@
 #define PM_KNOWN_CONTROL 0x1c07u
 #define PM_KNOWN_ENABLE 0x0721u
 
+/* A longer one of a later version may only say nothing new (abi.md). */
+static int check_length(const void *buf, uint64_t len, size_t known)
+{
+	const uint8_t *tail = (const uint8_t *)buf + known;
+	uint8_t any = 0;
+
+	if (len < known) {
+		return -TM_EINVAL;
+	}
+	for (uint64_t i = 0; i < len - known; i++) {
+		any |= tail[i];
+	}
+	return any ? -TM_E2BIG : 0;
+}
+
 /* --- the board --- */
 
 static void pit_get(const struct board_pit *p, struct tm_board_state *s)
@@ -113,9 +128,10 @@ int arch_irqchip_state_set(struct vm *vm, const void *buf, uint64_t len)
 {
 	struct board *b = &vm->arch.board;
 	const struct tm_board_state *s = buf;
+	int err = check_length(buf, len, sizeof(*s));
 
-	if (len != sizeof(*s) || !board_ok(s)) {
-		return -TM_EINVAL;
+	if (err || !board_ok(s)) {
+		return err ? err : -TM_EINVAL;
 	}
 	spin_lock(&b->lock);
 	b->ioapic_id = s->ioapic_id;
@@ -213,9 +229,10 @@ int arch_vcpu_irqchip_state_set(struct vcpu *v, const void *buf, uint64_t len)
 	struct lapic *l = &v->arch.lapic;
 	const struct tm_apic_state *s = buf;
 	uint64_t deadline = lapic_tsc_deadline(v);
+	int err = check_length(buf, len, sizeof(*s));
 
-	if (len != sizeof(*s) || !apic_ok(v, s)) {
-		return -TM_EINVAL;
+	if (err || !apic_ok(v, s)) {
+		return err ? err : -TM_EINVAL;
 	}
 	lapic_timer_stop(l);
 	WRITE_ONCE(l->base, s->base);
