@@ -181,9 +181,8 @@ bool vmx_skip(struct vcpu *v, unsigned len)
 {
 	uint64_t old = vmread(VMCS_GUEST_RIP), rip = old + len;
 
-	(void)v;
-	/* Only 64-bit code goes on above 4 GiB. */
-	if (unlikely((rip ^ old) >> 32) || !skips_plainly(vmread(VMCS_GUEST_RFLAGS))) {
+	/* The current VMCS is another one's when v is put away; only 64-bit code goes on above 4 GiB. */
+	if (unlikely(v->arch.vmx.cpu == 0) || unlikely((rip ^ old) >> 32) || !skips_plainly(vmread(VMCS_GUEST_RFLAGS))) {
 		return false;
 	}
 	vmwrite(VMCS_GUEST_RIP, rip);
