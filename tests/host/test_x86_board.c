@@ -831,11 +831,11 @@ TEST(doorbell)
 	CHECK_EQ(arch_doorbell_check(&vm, ~0ull, 32), -TM_EINVAL);
 	CHECK_EQ(arch_doorbell_check(&vm, VCPUS - 1, 255), 0);
 	arch_doorbell_ring(&vm);
-	enable(&vcpus[19]);
 	CHECK_EQ(arch_doorbell_bind(&vm, 19, 255), 255);
 	arch_doorbell_ring(&vm);
 	arch_doorbell_ring(&vm);
 	CHECK_EQ(kicks[19], 1);
+	enable(&vcpus[19]);
 	CHECK_EQ(take(&vcpus[19]), 255);
 	board_reset(&vm);
 	enable(&vcpus[19]);

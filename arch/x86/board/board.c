@@ -68,10 +68,12 @@ uint64_t arch_doorbell_bind(struct vm *vm, uint64_t vcpu, uint64_t vector)
 void arch_doorbell_ring(struct vm *vm)
 {
 	uint32_t bell = __atomic_load_n(&vm->arch.board.doorbell, __ATOMIC_ACQUIRE);
-	struct apic_msg m = {.dest = bell >> 8 & 0xff, .vector = (uint8_t)bell, .mode = APIC_FIXED};
+	struct vcpu *v = bell & DOORBELL_BOUND ? board_vcpu(vm, bell >> 8 & 0xff) : NULL;
 
-	if (bell & DOORBELL_BOUND) {
-		(void)apic_send(vm, NULL, &m);
+	/* Pended whatever its local APIC's state: a manager may map its events before it sets that up,
+	 * and a bit that is set already rings no second time. */
+	if (v) {
+		(void)lapic_post(v, bell & 0xff, false);
 	}
 }
 
