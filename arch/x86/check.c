@@ -135,8 +135,8 @@ static const char *check_code(const struct check_state *s)
 	if (bad || !usable(cs)) {
 		return "CS";
 	}
-	/* Accessed code; after reset and in real mode also plain data. */
-	if (!(type & 1) || (!(type & 8) && (type != 3 || (s->cr0 & CR0_PE)))) {
+	/* Accessed code; also plain data: what real mode loads, and PE alone does not change it. */
+	if (!(type & 1) || (!(type & 8) && type != 3)) {
 		return "CS type";
 	}
 	if ((s->efer & EFER_LMA) && (cs->attributes & SEG_L) && (cs->attributes & SEG_DB)) {
