@@ -16,6 +16,8 @@
 #include <hyp/console.h>
 #include <hyp/sched.h>
 #include <hyp/vm.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include "../../arch/x86/board/board_priv.h"
 
@@ -26,13 +28,13 @@
 
 static struct vm vm;
 static struct vcpu vcpus[VCPUS];
-static struct vcpu *current;
+static _Thread_local struct vcpu *current;
 static struct check_rng rng;
 
 // ---- what the board needs of the rest -----------------------------------------------------------
 
-static uint16_t held[8];
-static unsigned depth;
+static _Thread_local uint16_t held[8];
+static _Thread_local unsigned depth;
 
 void spin_init(struct spinlock *l, enum lock_rank rank)
 {
@@ -72,7 +74,7 @@ struct vcpu *vcpu_current(void) { return current; }
 void vcpu_irq_kick(struct vcpu *v)
 {
 	rank_check(LOCK_VCPU);
-	kicks[v->id]++;
+	__atomic_fetch_add(&kicks[v->id], 1, __ATOMIC_RELAXED);
 }
 
 void vcpu_init_signal(struct vcpu *v)
@@ -533,6 +535,58 @@ TEST(only_others_are_kicked)
 	CHECK_EQ(take(&vcpus[0]), 0x40);
 	CHECK_EQ(take(&vcpus[1]), 0x41);
 	CHECK_EQ(take(&vcpus[2]), -1);
+}
+
+#define POSTERS 3u
+#define POSTS 50000u
+static uint64_t fresh_posts[POSTERS];
+static unsigned posters_done;
+
+static void *poster(void *arg)
+{
+	unsigned n = (unsigned)(uintptr_t)arg;
+	struct check_rng r = check_rng_make(100 + n);
+
+	for (unsigned i = 0; i < POSTS; i++) {
+		fresh_posts[n] += lapic_post(&vcpus[0], 32 + (unsigned)check_below(&r, 224), false);
+		if (i % 64 == 0) {
+			sched_yield();
+		}
+	}
+	__atomic_fetch_add(&posters_done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Every post that found its vector not pending is one interrupt taken, no more and no less. */
+TEST(posts_from_other_cpus)
+{
+	pthread_t thread[POSTERS];
+	uint64_t taken = 0, posted = 0;
+	bool done;
+
+	power_on();
+	enable(&vcpus[0]);
+	posters_done = 0;
+	for (unsigned i = 0; i < POSTERS; i++) {
+		fresh_posts[i] = 0;
+		CHECK_EQ(pthread_create(&thread[i], NULL, poster, (void *)(uintptr_t)i), 0);
+	}
+	current = &vcpus[0];
+	do {
+		done = __atomic_load_n(&posters_done, __ATOMIC_ACQUIRE) == POSTERS;
+		while (board_irq_accept(&vcpus[0]) >= 0) {
+			taken++;
+			lapic_eoi(&vcpus[0]);
+		}
+	} while (!done);
+	current = NULL;
+	for (unsigned i = 0; i < POSTERS; i++) {
+		pthread_join(thread[i], NULL);
+		posted += fresh_posts[i];
+	}
+	CHECK_EQ(taken, posted);
+	CHECK_EQ(kicks[0], posted);
+	CHECK(taken > 224);
 }
 
 // ---- registers ----------------------------------------------------------------------------------
