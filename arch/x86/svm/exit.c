@@ -3,6 +3,7 @@
  * One entry and one exit: events in and out of the VMCB, and the exit code as one call of asm/exit.h.
  * Runs on the CPU that has the vCPU loaded, interrupts masked, no lock held.
  */
+#include <asm/enter.h>
 #include <asm/guest.h>
 #include <hyp/entry.h>
 
@@ -10,6 +11,11 @@
 
 #define LEN_VMMCALL 3u
 #define DR6_SHOWN (0xfull | 7ull << 13)	/* B0-B3, BD, BS, BT */
+/* Exceptions that push an error code (APM volume 2, table 8-1). */
+#define HAS_ERROR                                                                                  \
+	(1u << VEC_DF | 1u << VEC_TS | 1u << VEC_NP | 1u << VEC_SS | 1u << VEC_GP | 1u << VEC_PF | \
+	 1u << VEC_AC | 1u << 21)
+#define ATTRIB_L (1u << 9)
 
 /* ---- before the entry -------------------------------------------------------------------------- */
 
@@ -43,10 +49,6 @@ static void inject(struct vcpu *v, struct vmcb *b)
 
 static void before_entry(struct vcpu *v, struct vmcb *b)
 {
-	if (b->asid != v->arch.asid) {
-		b->asid = v->arch.asid;
-		b->clean &= ~CLEAN_ASID;
-	}
 	if (v->arch.event.valid) {
 		inject(v, b);
 	}
@@ -91,6 +93,12 @@ static bool after_exit(struct vcpu *v, struct vmcb *b)
 	struct svm_vcpu *s = &v->arch.svm;
 	bool done = false;
 
+	/* QEMU's TCG does not load the shadow: an exit before the next instruction must not lose it, or
+	 * an interrupt between STI and HLT is slept over. */
+	if (s->after & AFTER_SHADOW) {
+		s->after &= (uint8_t)~AFTER_SHADOW;
+		b->interrupt_shadow |= b->rip == s->shadow_rip ? SHADOW_ACTIVE : 0;
+	}
 	b->eventinj = 0;
 	b->tlb_control = TLB_NOTHING;
 	s->after &= (uint8_t)~(AFTER_EVENT | AFTER_FLUSH);
@@ -126,6 +134,39 @@ static void with_len(struct vcpu *v, void (*handler)(struct vcpu *v, unsigned le
 	handler(v, len);
 }
 
+static inline bool in_64bit_mode(const struct vmcb *b)
+{
+	return (b->efer & EFER_LMA) && (b->cs.attrib & ATTRIB_L);
+}
+
+bool svm_skip(struct vcpu *v, unsigned len)
+{
+	struct vmcb *b = vmcb_of(v);
+	uint64_t rip = b->rip + len;
+
+	/* Only 64-bit code goes on above 4 GiB. */
+	if (unlikely((b->rflags & (RFLAGS_TF | RFLAGS_RF)) | (b->interrupt_shadow & SHADOW_ACTIVE) |
+		     (rip ^ b->rip) >> 32)) {
+		return false;
+	}
+	b->rip = rip;
+	return true;
+}
+
+static inline void exit_vmmcall(struct vcpu *v, const struct vmcb *b)
+{
+	unsigned len = svm_features.nrips ? hw_len(b) : LEN_VMMCALL;
+
+	if (unlikely(!in_64bit_mode(b) || b->cpl)) {
+		inject_ud(v);
+		return;
+	}
+	if (unlikely(!svm_skip(v, len))) {
+		guest_skip(v, len);
+	}
+	exit_hypercall_64(v);
+}
+
 static void exit_mov_cr(struct vcpu *v, const struct vmcb *b, unsigned cr, bool write)
 {
 	unsigned gpr, len = hw_len(b);
@@ -140,7 +181,9 @@ static void exit_mov_cr(struct vcpu *v, const struct vmcb *b, unsigned cr, bool 
 		return;
 	}
 	if (write) {
-		exit_cr_write(v, cr, vcpu_gpr(v, gpr), len);
+		uint64_t val = vcpu_gpr(v, gpr);
+
+		exit_cr_write(v, cr, in_64bit_mode(b) ? val : (uint32_t)val, len);
 	} else {
 		exit_cr_read(v, cr, gpr, len);
 	}
@@ -225,10 +268,30 @@ static void exit_guest_exception(struct vcpu *v, struct vmcb *b, unsigned vector
 		/* It is the machine's, and was not delivered: our own handler takes it. */
 		__asm__ volatile("int $18" : : : "memory");
 		break;
-	default:
+	case VEC_PF:
+		v->arch.cr2 = b->exitinfo2;	/* only after a step, like the rest */
 		exit_exception(v, vector, true, (uint32_t)b->exitinfo1);
 		break;
+	default:
+		exit_exception(v, vector, HAS_ERROR >> vector & 1, (uint32_t)b->exitinfo1);
+		break;
 	}
+}
+
+/*
+ * QEMU's TCG ends a guest's MOV to CR3 with reserved bits this way, where hardware raises #GP (APM
+ * volume 2, 15.5.1 knows this code for VMRUN only). The state is good, nothing was to be delivered
+ * (a #GP from here would be), and that instruction stands there.
+ */
+static bool refused_cr3(struct vcpu *v, const struct vmcb *b)
+{
+	struct svm_insn in;
+
+	if ((b->exitintinfo & EV_VALID) || guest_state_bad(v) || !svm_insn_get(v, &in) ||
+	    in.opcode != 0x22 || (in.modrm & 0x38) != 3 << 3) {
+		return false;
+	}
+	return vcpu_gpr(v, (in.modrm & 7u) | (in.rex & 1u) << 3) >> cpu_features.phys_bits != 0;
 }
 
 /* Exits that are neither frequent nor a range. */
@@ -277,7 +340,11 @@ static void dispatch_rare(struct vcpu *v, struct vmcb *b, uint32_t code)
 		exit_undefined(v);
 		break;
 	case SVM_INVALID:
-		exit_invalid_state(v, "VMRUN refused it");
+		if (refused_cr3(v, b)) {
+			inject_gp(v);
+		} else {
+			exit_invalid_state(v, "VMRUN refused it");
+		}
 		break;
 	default:
 		exit_unknown(v, "SVM exit", b->exitcode);
@@ -354,7 +421,7 @@ static bool refused(struct vcpu *v)
 }
 
 /* entry.S: general registers from *v, VMRUN, and back; RAX is in the VMCB. */
-static inline struct vcpu *enter(struct vcpu *v)
+static inline void enter(struct vcpu *v)
 {
 	uint64_t vmcb_pa = v->arch.svm.vmcb_pa, host_pa = v->arch.svm.host_pa;
 
@@ -363,23 +430,23 @@ static inline struct vcpu *enter(struct vcpu *v)
 			 :
 			 : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
 			   "memory", "cc");
-	return v;
 }
 
-void svm_run(struct vcpu *v)
+static inline void run_once(struct vcpu *v, struct pcpu *c, struct tlb_cpu *t)
 {
 	struct vmcb *b = vmcb_of(v);
 	bool done = false;
 
-	if (refused(v)) {
-		return;
-	}
-	if (v->arch.event.valid || b->clean != CLEAN_ALL || b->asid != v->arch.asid) {
+	if (v->arch.event.valid || b->clean != CLEAN_ALL) {
 		before_entry(v, b);
 	}
+	if (unlikely(b->interrupt_shadow & SHADOW_ACTIVE)) {
+		v->arch.svm.shadow_rip = b->rip;
+		v->arch.svm.after |= AFTER_SHADOW;
+	}
 	b->rax = v->arch.gpr[GPR_RAX];
-	v = enter(v);
-	tlb_left(v);
+	enter(v);
+	tlb_cpu_left(t);
 	b = vmcb_of(v);
 	v->arch.gpr[GPR_RAX] = b->rax;
 	v->arch.cr2 = b->cr2;
@@ -388,10 +455,28 @@ void svm_run(struct vcpu *v)
 	if (unlikely(v->arch.svm.after || (b->exitintinfo & EV_VALID))) {
 		done = after_exit(v, b);
 	}
-	guest_exit_begin(this_cpu_area()->pcpu, v);
+	guest_exit_begin(c, v);
 	if (likely((uint32_t)b->exitcode == SVM_VMMCALL)) {
-		exit_hypercall(v, svm_features.nrips ? hw_len(b) : LEN_VMMCALL);
+		exit_vmmcall(v, b);
 	} else if (!done) {
 		dispatch(v, b);
 	}
+}
+
+void svm_run(struct vcpu *v)
+{
+	struct pcpu *c = this_cpu_area()->pcpu;
+	struct tlb_cpu *t = &tlb_cpus[c->id];
+	struct vmcb *b = vmcb_of(v);
+
+	if (b->asid != v->arch.asid) {
+		b->asid = v->arch.asid;
+		b->clean &= ~CLEAN_ASID;
+	}
+	do {
+		if (refused(v)) {
+			return;
+		}
+		run_once(v, c, t);
+	} while (enter_again(c, t, v));
 }

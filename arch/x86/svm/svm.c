@@ -133,8 +133,7 @@ static void set_intercepts(struct vmcb *b)
 	 * but debug registers are switched lazily, so all their accesses are seen. */
 	b->intercept_cr = CR_WRITE(4) | CR_READ(8) | CR_WRITE(8);
 	b->intercept_dr = ~0u;
-	/* #AC and #DB can recur for ever while they are delivered, with no interrupt in between. */
-	b->intercept_exc = 1u << 1 | 1u << 17 | 1u << 18;
+	b->intercept_exc = SVM_EXCEPTIONS;
 	b->intercept_1 = I1_INTR | I1_NMI | I1_SMI | I1_INIT | I1_RDPMC | I1_CPUID | I1_RSM | I1_INVD |
 			 I1_HLT | I1_INVLPGA | I1_IOIO | I1_MSR | I1_SHUTDOWN;
 	b->intercept_2 = I2_VMRUN | I2_VMMCALL | I2_VMLOAD | I2_VMSAVE | I2_STGI | I2_CLGI |
@@ -388,6 +387,7 @@ struct virt_ops svm_ops = {
 	.load = svm_load,
 	.put = svm_put,
 	.run = svm_run,
+	.skip = svm_skip,
 	.read = svm_read,
 	.write = svm_write,
 	.window = svm_window,

@@ -19,9 +19,16 @@ extern struct svm_features {
 /* svm_vcpu.after: what svm_run() has to look at after the exit, because it is rare. */
 #define AFTER_EVENT 1u		/* an event was injected: its field is to be cleared */
 #define AFTER_FLUSH 2u		/* TLB_CONTROL likewise */
+#define AFTER_SHADOW 8u		/* entered in an interrupt shadow, at shadow_rip */
 #define AFTER_NMI 4u		/* an IRET that ends an NMI, or a step over one instruction, is under way */
 
+/* #AC and #DB can recur for ever while they are delivered, with no interrupt in between; #MC is ours. */
+#define SVM_EXCEPTIONS (1u << 1 | 1u << 17 | 1u << 18)
+/* While stepping: all but the NMI's number, and #BP and #OF, which only their instructions raise. */
+#define SVM_STEP_EXCEPTIONS (~(1u << 2 | 1u << 3 | 1u << 4))
+
 /* exit.c */
+bool svm_skip(struct vcpu *v, unsigned len);
 void svm_run(struct vcpu *v);
 
 /* window.c */

@@ -4,11 +4,17 @@
  * priority is asserted and its delivery intercepted, so the exit comes when RFLAGS.IF and the shadow
  * allow. NMIs have no such help: hardware does not know that the guest is in its NMI handler, so
  * IRET is intercepted from the injection on. The intercept comes before the IRET; NMIs are open again
- * once RIP has left it, which any later exit shows, and if an NMI waits, a step over it by TF.
+ * once RIP has left it, which any later exit shows, and if an NMI waits, a step over it.
+ *
+ * A step is one instruction with TF set and with exceptions intercepted, so that no frame on the
+ * guest's stack shows that TF. It also ends a shadow that an exit has interrupted: QEMU's TCG saves
+ * the shadow but does not load it at VMRUN, and an interrupt between STI and HLT would be slept over.
  * For the vCPU's owner only; no locks.
  */
 #include <abi/x86.h>
+#include <arch/cpu.h>
 #include <asm/guest.h>
+#include <hyp/sched.h>
 
 #include "svm.h"
 
@@ -57,26 +63,39 @@ static void irq_window(struct vmcb *b, bool on)
 	b->clean &= ~(CLEAN_INTERCEPTS | CLEAN_TPR);
 }
 
-/* An exit behind the next instruction. */
+/* An exit behind the next instruction; before it, when that one faults. */
 static void step(struct vcpu *v)
 {
 	struct svm_vcpu *s = &v->arch.svm;
+	struct vmcb *b = s->vmcb;
 
+	if (v->arch.event.valid) {
+		/* Its frame would show TF. Come back when it has been delivered. */
+		arch_cpu_kick(this_pcpu());
+		return;
+	}
 	if (s->stepping) {
 		return;
 	}
 	s->stepping = true;
-	s->own_tf = s->vmcb->rflags & RFLAGS_TF;
-	s->nmi_rip = s->vmcb->rip;
-	s->vmcb->rflags |= RFLAGS_TF;
+	s->own_tf = b->rflags & RFLAGS_TF;
+	s->nmi_rip = b->rip;
 	s->after |= AFTER_NMI;
+	b->rflags |= RFLAGS_TF;
+	b->intercept_exc = SVM_STEP_EXCEPTIONS;
+	b->clean &= ~CLEAN_INTERCEPTS;
 }
 
 void svm_window(struct vcpu *v, unsigned what)
 {
 	struct svm_vcpu *s = &v->arch.svm;
+	struct vmcb *b = s->vmcb;
+	bool shadow = (b->interrupt_shadow & SHADOW_ACTIVE) && (b->rflags & RFLAGS_IF);
 
-	irq_window(s->vmcb, what & WINDOW_IRQ);
+	irq_window(b, (what & WINDOW_IRQ) && !shadow);
+	if ((what & WINDOW_IRQ) && shadow) {
+		step(v);
+	}
 	/* Inside the handler the intercepted IRET comes first; else only a shadow is in the way. */
 	if ((what & WINDOW_NMI) && (!s->nmi_masked || s->in_iret)) {
 		step(v);
@@ -94,30 +113,40 @@ void svm_exit_iret(struct vcpu *v)
 	s->after |= AFTER_NMI;
 }
 
-/* Our TF goes again: from RFLAGS if the instruction has not replaced them. */
-static bool step_done(struct svm_vcpu *s, bool moved)
+/*
+ * Our TF goes again, but from the RFLAGS that IRET has loaded. True: the exit was for the step alone.
+ * A guest that steps itself gets its #DB, and any breakpoint comes too.
+ */
+static bool step_done(struct svm_vcpu *s, bool executed)
 {
 	struct vmcb *b = s->vmcb;
-	bool ours = (uint32_t)b->exitcode == SVM_EXCEPTION + VEC_DB && !s->own_tf &&
-		    !(b->dr6 & ~(uint64_t)DR6_FIXED & ~(uint64_t)DR6_BS);
+	bool trap = (uint32_t)b->exitcode == SVM_EXCEPTION + VEC_DB;
 
 	s->stepping = false;
-	if (!(s->in_iret && moved) && !s->own_tf) {
+	b->intercept_exc = SVM_EXCEPTIONS;
+	b->clean &= ~CLEAN_INTERCEPTS;
+	if (s->own_tf) {
+		return false;
+	}
+	if (!(s->in_iret && executed)) {
 		b->rflags &= ~(uint64_t)RFLAGS_TF;
 	}
-	if ((uint32_t)b->exitcode == SVM_EXCEPTION + VEC_DB && !s->own_tf) {
-		b->dr6 &= ~(uint64_t)DR6_BS;
+	if (!trap) {
+		return false;
 	}
-	return ours;
+	b->dr6 &= ~(uint64_t)DR6_BS;
+	b->clean &= ~CLEAN_DR;
+	return !(b->dr6 & DR6_WRITABLE);
 }
 
 bool svm_nmi_progress(struct vcpu *v)
 {
 	struct svm_vcpu *s = &v->arch.svm;
-	bool moved = s->vmcb->rip != s->nmi_rip;
-	bool ours = s->stepping && step_done(s, moved);
+	struct vmcb *b = s->vmcb;
+	bool executed = b->rip != s->nmi_rip || (uint32_t)b->exitcode == SVM_EXCEPTION + VEC_DB;
+	bool ours = s->stepping && step_done(s, executed);
 
-	if (s->in_iret && (moved || ours)) {
+	if (s->in_iret && executed) {
 		svm_nmi_mask(v, false);
 	}
 	if (!s->in_iret) {

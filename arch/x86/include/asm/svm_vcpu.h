@@ -17,6 +17,7 @@ struct svm_vcpu {
 	bool stepping;			/* TF is ours, for the instruction at nmi_rip */
 	bool own_tf;			/* the guest's TF while stepping */
 	uint64_t nmi_rip;
+	uint64_t shadow_rip;		/* where it was entered in a shadow */
 };
 
 #endif
