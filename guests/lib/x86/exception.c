@@ -94,8 +94,13 @@ static _Noreturn void crash_dump(const struct frame *f)
 		tm_console_printf("%-3s %016llx%s", name[14 - i], (unsigned long long)f->gpr[14 - i],
 				  i % 4 == 3 ? "\n" : "  ");
 	}
-	tm_console_printf("rsp %016llx\nrflags %llx\n", (unsigned long long)f->rsp,
+	tm_console_printf("rsp %016llx\nrflags %llx code", (unsigned long long)f->rsp,
 			  (unsigned long long)f->rflags);
+	/* Ours alone: elsewhere a second fault would come of it. */
+	for (uint64_t i = 0; i < 16 && f->rip >= base && f->rip - base < tm_boot.image.size; i++) {
+		tm_console_printf(" %02x", *(const uint8_t *)(uintptr_t)(f->rip + i));
+	}
+	tm_console_puts("\n");
 	tm_power_off();
 }
 
