@@ -8,8 +8,8 @@ Each run has a directory of its own. COM1 goes through a TCP connection to ourse
 lost when nobody reads, and what comes is written at once to standard output and, by --log, to a
 file. Bochs dies with this process and its lock file with it.
 
-Exit status: what Bochs gives (0: the guest wrote 'D' to port 0x8900; 1: "Shutdown" there, or
-a triple fault), 124 after --timeout. From Python: run(disk, ...) returns (status, output).
+Exit status: 0 when the machine was switched off by ACPI or wrote 'D' to port 0x8900; 1 after
+"Shutdown" there or a triple fault; 124 after --timeout. From Python: run(disk, ...) returns (status, output).
 """
 import argparse
 import ctypes
@@ -164,7 +164,8 @@ class Bochs:
                 except ConnectionResetError:
                     data = b""
                 if not data:
-                    return self.process.wait()
+                    status = self.process.wait()
+                    return 0 if "soft power off" in self.trouble() else status
                 sink(data)
 
 

@@ -22,6 +22,10 @@ from x86machine import X86Machine
 LINUX_ARGS = {"arm64": "console=ttyAMA0 earlycon=pl011,0x09000000 quiet rdinit=/init",
               "x86": "console=ttyS0 quiet rdinit=/init"}
 TIMEOUT = {"amd": 300, "intel": 900}
+MEMORY = {"amd": 256, "intel": 128}
+# A CPU of Bochs does 50 million instructions a second of its own time: Linux needs half a minute
+# of that to start, and its workload has less to do.
+SLOW_MANAGER, SLOW_LINUX = " settle=35000 after=5000", " files=4"
 RESULT = re.compile(rb"(tidemark: run (PASS|FAIL)[^\r\n]*)[\r\n]")
 DEAD = re.compile(rb"(tidemark: PANIC[^\r\n]*)[\r\n]")
 
@@ -42,6 +46,7 @@ def configuration(args):
     """Returns (vms, extra files) from the options."""
     manager = tmconfig.vm("manager", manager=True, image="manager.bin")
     files = {}
+    slow = args.vendor == "intel"
     if args.guest:
         files["guest.img"] = args.guest
         guest = tmconfig.vm("guest", image="guest.img")
@@ -49,10 +54,12 @@ def configuration(args):
             guest["bootargs"] = args.bootargs
     else:
         guest = tmconfig.vm("linux", image="linux.img", ramdisk="initramfs.cpio",
-                            bootargs=(LINUX_ARGS[args.arch] + " " + (args.bootargs or "")).strip())
+                            bootargs=(LINUX_ARGS[args.arch] + (SLOW_LINUX if slow else "") +
+                                      " " + (args.bootargs or "")).strip())
     guest.update(memory=args.mem, vcpus=args.cpus, autostart=True)
     if not args.interactive and not args.guest:
-        manager["bootargs"] = "run=%s%s" % (guest["name"], " lose=1" if args.lose else "")
+        manager["bootargs"] = "run=%s%s%s" % (guest["name"], " lose=1" if args.lose else "",
+                                              SLOW_MANAGER if slow else "")
     return [manager, guest], files
 
 
@@ -143,7 +150,7 @@ def main():
     parser.add_argument("--out", help="where console and command line are kept; default: BUILD/run")
     parser.add_argument("--guest")
     parser.add_argument("--bootargs", default="")
-    parser.add_argument("--mem", type=int, default=256)
+    parser.add_argument("--mem", type=int)
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--ncpus", type=int, default=2)
     parser.add_argument("--arch", default="arm64", choices=["arm64", "x86"])
@@ -158,6 +165,7 @@ def main():
     parser.add_argument("--interactive", action="store_true")
     args = parser.parse_args()
     args.timeout = args.timeout or TIMEOUT[args.vendor]
+    args.mem = args.mem or MEMORY[args.vendor]
 
     run_dir = args.out or os.path.join(args.build, "run")
     os.makedirs(run_dir, exist_ok=True)
