@@ -92,7 +92,7 @@ bool guest_load_pdptes(struct vcpu *v)
 	return load_pdptes(v, virt->read(v, XREG_CR3));
 }
 
-/* ---- writes ------------------------------------------------------------------------------------ */
+/* ---- writes ---------------------------------------------------------------------------------- */
 
 /* PG is going on: may it, and what becomes of EFER and of the PDPTEs. */
 static bool paging_on(struct vcpu *v, uint64_t cr4, uint64_t *efer)
@@ -265,7 +265,7 @@ void exit_xsetbv(struct vcpu *v, unsigned len)
 	}
 }
 
-/* ---- debug registers ---------------------------------------------------------------------------- */
+/* ---- debug registers ------------------------------------------------------------------------- */
 
 static bool write_dr(struct vcpu *v, unsigned dr, uint64_t val)
 {

@@ -122,7 +122,7 @@ static uint8_t next(struct decoder *d)
 	return d->bytes[d->pos++];
 }
 
-/* Little-endian, sign-extended. */
+/* Little-endian, sign-extended; 1, 2, 4 or 8 bytes. */
 static int64_t next_signed(struct decoder *d, unsigned bytes)
 {
 	uint64_t val = 0;
@@ -130,10 +130,19 @@ static int64_t next_signed(struct decoder *d, unsigned bytes)
 	for (unsigned i = 0; i < bytes; i++) {
 		val |= (uint64_t)next(d) << (8 * i);
 	}
-	return (int64_t)(val << (64 - 8 * bytes)) >> (64 - 8 * bytes);
+	switch (bytes) {
+	case 1:
+		return (int8_t)val;
+	case 2:
+		return (int16_t)val;
+	case 4:
+		return (int32_t)val;
+	default:
+		return (int64_t)val;
+	}
 }
 
-/* ---- prefixes --------------------------------------------------------------------------------- */
+/* ---- prefixes -------------------------------------------------------------------------------- */
 
 static int segment_of(uint8_t prefix)
 {
@@ -206,7 +215,7 @@ static uint8_t prefixes(struct decoder *d, struct x86_insn *i, int *seg)
 	return b;
 }
 
-/* ---- memory operands --------------------------------------------------------------------------- */
+/* ---- memory operands ------------------------------------------------------------------------- */
 
 static void address_16(struct decoder *d, struct x86_insn *i)
 {
@@ -275,7 +284,7 @@ static bool memory_operand(struct decoder *d, struct x86_insn *i, int seg)
 	return true;
 }
 
-/* ---- operands ---------------------------------------------------------------------------------- */
+/* ---- operands -------------------------------------------------------------------------------- */
 
 static void register_operand(struct decoder *d, struct x86_insn *i, uint8_t reg)
 {

@@ -32,7 +32,7 @@ static uint64_t low(uint64_t val, unsigned bytes)
 	return bytes == 8 ? val : val & ((1ull << (8 * bytes)) - 1);
 }
 
-/* ---- registers -------------------------------------------------------------------------------------- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 static uint64_t reg_get(struct vcpu *v, const struct x86_insn *i)
 {
@@ -85,7 +85,7 @@ static uint64_t linear_of(struct vcpu *v, const struct access *a)
 	return guest_mode(v) == MODE_64 ? ea : (uint32_t)ea;
 }
 
-/* ---- retiring ----------------------------------------------------------------------------------------- */
+/* ---- retiring -------------------------------------------------------------------------------- */
 
 static void advance(struct vcpu *v, const struct x86_insn *i, unsigned gpr, int64_t by)
 {
@@ -115,7 +115,7 @@ static void retire(struct vcpu *v, const struct x86_insn *i)
 	guest_skip(v, i->len);
 }
 
-/* ---- the access itself --------------------------------------------------------------------------------- */
+/* ---- the access itself ----------------------------------------------------------------------- */
 
 static void stop_undecodable(struct vcpu *v, gpa_t a, bool write)
 {
@@ -139,7 +139,7 @@ static bool bus(struct vcpu *v, struct access *a, const struct mmio_region *r, b
 		vcpu_stop_mmio(v, gpa(a->gpa), a->i.size, write, a->val);
 		return false;
 	}
-	if (a->target == MMIO_NOBODY || acc.offset + acc.len > r->size) {
+	if (a->target == MMIO_NOBODY || !r || acc.offset + acc.len > r->size) {
 		a->val = write ? a->val : ~0ull;
 		return true;
 	}
@@ -245,7 +245,7 @@ static void execute(struct vcpu *v, struct access *a, const struct mmio_region *
 	}
 }
 
-/* ---- from the exit ---------------------------------------------------------------------------------------- */
+/* ---- from the exit --------------------------------------------------------------------------- */
 
 /* Decoded, and of the kind that this fault came from. */
 static bool fits(struct vcpu *v, struct access *a, const struct exit_npf *f)
@@ -299,7 +299,7 @@ void emulate_mmio(struct vcpu *v, const struct exit_npf *f, enum mmio_target t,
 	}
 }
 
-/* ---- the manager's answer ------------------------------------------------------------------------------------ */
+/* ---- the manager's answer -------------------------------------------------------------------- */
 
 void arch_vcpu_complete_mmio(struct vcpu *v, uint64_t data)
 {

@@ -14,7 +14,7 @@
 #include <hyp/mmio.h>
 #include <hyp/vm.h>
 
-/* ---- calls and waits --------------------------------------------------------------------------- */
+/* ---- calls and waits ------------------------------------------------------------------------- */
 
 /* abi.md: 64-bit mode at CPL 0. */
 static bool may_call(struct vcpu *v)
@@ -126,7 +126,7 @@ void exit_external_interrupt(struct vcpu *v)
 	arch_irq_handle();
 }
 
-/* ---- exceptions and ends ------------------------------------------------------------------------ */
+/* ---- exceptions and ends --------------------------------------------------------------------- */
 
 void exit_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 {
@@ -185,7 +185,7 @@ void exit_invalid_state(struct vcpu *v, const char *why)
 	vm_kill(v->vm, "invalid guest state");
 }
 
-/* ---- nested page faults -------------------------------------------------------------------------- */
+/* ---- nested page faults ---------------------------------------------------------------------- */
 
 /* All regions of board_init() are between these. */
 #define DEVICES_START BOARD_IOAPIC_BASE

@@ -175,7 +175,7 @@ bool guest_walk(struct vcpu *v, uint64_t linear, unsigned access, struct walk *o
 				 walk_32(&w, (uint32_t)linear, out);
 }
 
-/* ---- instruction bytes ------------------------------------------------------------------------------- */
+/* ---- instruction bytes ----------------------------------------------------------------------- */
 
 unsigned guest_fetch(struct vcpu *v, uint8_t *buf)
 {

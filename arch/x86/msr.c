@@ -31,7 +31,7 @@ struct msr_row {
 	msr_fn *fn;
 };
 
-/* ---- small ones ------------------------------------------------------------------------------------ */
+/* ---- small ones ------------------------------------------------------------------------------ */
 
 static bool zero(struct vcpu *v, uint32_t msr, bool write, uint64_t *val)
 {
@@ -83,7 +83,7 @@ static bool amd_fixed(struct vcpu *v, uint32_t msr, bool write, uint64_t *val)
 	return *val == fixed;
 }
 
-/* ---- time ------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static bool tsc(struct vcpu *v, uint32_t msr, bool write, uint64_t *val)
 {
@@ -105,7 +105,7 @@ static bool apic(struct vcpu *v, uint32_t msr, bool write, uint64_t *val)
 	return lapic_msr(v, msr, write, val);
 }
 
-/* ---- memory types: kept, and without effect: stage 2 decides ------------------------------------------- */
+/* ---- memory types: kept, and without effect: stage 2 decides --------------------------------- */
 
 #define MTRR_CAP 0x508u			/* WC, fixed ranges, 8 variable ones */
 
@@ -192,7 +192,7 @@ static bool mtrr_def(struct vcpu *v, uint32_t msr, bool write, uint64_t *val)
 	return true;
 }
 
-/* ---- modes and system calls ------------------------------------------------------------------------------ */
+/* ---- modes and system calls ------------------------------------------------------------------ */
 
 static bool efer(struct vcpu *v, uint32_t msr, bool write, uint64_t *val)
 {
@@ -277,7 +277,7 @@ static bool switched(struct vcpu *v, uint32_t msr, bool write, uint64_t *val)
 	return true;
 }
 
-/* ---- the table ----------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static const struct msr_row rows[] = {
 	{0x10, 0x10, FEATURE_ALWAYS, 0, tsc},
@@ -372,7 +372,7 @@ void exit_wrmsr(struct vcpu *v, unsigned len)
 	}
 }
 
-/* ---- state ------------------------------------------------------------------------------------------------------ */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 static bool is_state(uint32_t msr)
 {

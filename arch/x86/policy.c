@@ -99,7 +99,7 @@ void policy_init(void)
 	}
 }
 
-/* ---- what follows from it ------------------------------------------------------------------------- */
+/* ---- what follows from it -------------------------------------------------------------------- */
 
 uint64_t policy_cr4_allowed(void)
 {
@@ -131,7 +131,7 @@ uint64_t policy_efer_allowed(void)
 	return EFER_SCE | EFER_LME | (policy_has(FEATURE(WORD_81D, 20)) ? EFER_NXE : 0u);
 }
 
-/* ---- CPUID ------------------------------------------------------------------------------------------ */
+/* ---- CPUID ----------------------------------------------------------------------------------- */
 
 /* vCPU numbers are APIC ids; bits that hold them all. */
 static uint32_t id_bits(const struct vm *vm)

@@ -24,7 +24,7 @@ uint64_t arch_cap_gic_version(void)
 	return 0;
 }
 
-/* ---- get ------------------------------------------------------------------------------------------- */
+/* ---- get ------------------------------------------------------------------------------------- */
 
 /* A software interrupt or exception is raised anew by its instruction, at which RIP still stands, and
  * so is a fault; an interrupt has been acknowledged and must not be lost. */
@@ -82,7 +82,7 @@ int arch_vcpu_regs_get(struct vcpu *v, struct tm_regs *out)
 	return 0;
 }
 
-/* ---- set ------------------------------------------------------------------------------------------- */
+/* ---- set ------------------------------------------------------------------------------------- */
 
 /* XRSTOR in the standard form takes nothing else (SDM volume 1, 13.8.1). */
 static bool xsave_ok(const struct tm_regs *in)
@@ -231,7 +231,7 @@ int arch_vcpu_regs_set(struct vcpu *v, const struct tm_regs *in)
 	return 0;
 }
 
-/* ---- time ------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 int arch_timer_state_get(struct vcpu *v, struct tm_timer_state *s)
 {

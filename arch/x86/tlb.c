@@ -22,7 +22,7 @@
 
 struct tlb_cpu tlb_cpus[BOOT_MAX_CPUS];
 
-/* ---- entries ---------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 /* A tag that nothing on this CPU is remembered under once virt->flush() has dropped what was. */
 static void new_asid(struct tlb_cpu *c, struct vcpu *v, uint16_t cpu)
@@ -66,7 +66,7 @@ void tlb_left(struct vcpu *v)
 	tlb_cpu_left(&tlb_cpus[this_pcpu()->id]);
 }
 
-/* ---- flushes ---------------------------------------------------------------------------------- */
+/* ---- flushes --------------------------------------------------------------------------------- */
 
 static void wait_until_out(struct tlb_cpu *c, const struct stage2 *s2, uint64_t entries)
 {
@@ -121,7 +121,7 @@ void arch_tlb_flush_local(struct stage2 *s2, gpa_t a)
 	(void)s2, (void)a;
 }
 
-/* ---- geometry --------------------------------------------------------------------------------- */
+/* ---- geometry -------------------------------------------------------------------------------- */
 
 const struct pgtable_format *arch_stage2_format(void)
 {

@@ -13,7 +13,7 @@
 #include <hyp/string.h>
 #include <hyp/vm.h>
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int arch_vm_init(struct vm *vm)
 {
@@ -64,7 +64,7 @@ void arch_vcpu_destroy(struct vcpu *v)
 	v->arch.xsave = NULL;
 }
 
-/* ---- load and put ----------------------------------------------------------------------------- */
+/* ---- load and put ---------------------------------------------------------------------------- */
 
 /* TSC_AUX exists where RDTSCP does. */
 static bool smsr_exists(enum switched_msr i)
@@ -167,7 +167,7 @@ void arch_vcpu_put(struct vcpu *v)
 	virt->put(v);
 }
 
-/* ---- the loop --------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 /* HLT lasts until something can be delivered, whatever else woke the scheduler. */
 static bool stays_halted(struct vcpu *v)
@@ -206,7 +206,7 @@ void arch_enter_guest(struct vcpu *v)
 	}
 }
 
-/* ---- interrupts, INIT, SIPI ------------------------------------------------------------------- */
+/* ---- interrupts, INIT, SIPI ------------------------------------------------------------------ */
 
 bool arch_vcpu_irq_pending(struct vcpu *v)
 {
