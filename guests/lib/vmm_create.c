@@ -276,6 +276,10 @@ static int build(struct vmm_vm *vm, const struct vmm_desc *d)
 		vm->dirty_flags = d->dirty_flags;
 		vm->ring_entries = d->ring_entries;
 	}
+	if (status == 0 && d->backend != 0) {
+		status = vmm_note(tm_force_backend(vm->handle, (enum tm_backend)(d->backend - 1)),
+				  "FORCE_BACKEND %u of %s", d->backend - 1, vm->name);
+	}
 	if (status == 0) {
 		status = set_slots(vm, d);
 	}

@@ -3,6 +3,7 @@
 // Arguments, the loop over seeds, TAP and the summary.
 // bootargs: seed= first seed (1); seeds= how many (1); rounds= of each (100); vcpus= (1);
 //   mode=stop|spill|bitmap|ring|auto|init; expect=clean|lost: what each seed must end with;
+//   backend=wp|dbm|pml: not what the hypervisor would choose; small: 256 tracked pages;
 //   verbose: the plan of each round.
 // A seed that ends early prints `# check=<name>`: what caught it.
 
@@ -98,13 +99,34 @@ static bool one_seed(uint64_t seed, uint64_t rounds, bool expect_lost)
 	return w->lost;
 }
 
+/* 1 + TM_BACKEND_*, or 0. */
+static uint32_t backend_arg(void)
+{
+	static const char *const name[] = {"wp", "dbm", "pml"};
+	char text[16];
+
+	for (uint32_t i = 0; i < 3; i++) {
+		if (tm_bootarg("backend", text, sizeof(text)) && strcmp(text, name[i]) == 0) {
+			return i + 1;
+		}
+	}
+	return 0;
+}
+
 static void reset_world(enum mode mode, uint32_t vcpus, bool test_build, bool verbose)
 {
+	char text[16];
+	bool pml = backend_arg() == 1 + TM_BACKEND_PML;
+
 	memset(&world, 0, sizeof(world));
 	world.mode = mode;
 	world.vcpus = vcpus;
 	world.test_build = test_build;
 	world.verbose = verbose;
+	world.backend = backend_arg();
+	world.small = tm_bootarg("small", text, sizeof(text));
+	world.ring_entries = pml ? PML_RING_ENTRIES : RING_ENTRIES;
+	world.ring_soft_limit = world.ring_entries - RING_RESERVE - (pml ? PML_ENTRIES : 0);
 }
 
 static void summary(enum mode mode, uint32_t vcpus, uint64_t seeds, uint64_t lost)

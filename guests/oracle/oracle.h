@@ -25,7 +25,9 @@
 #define RO_GPA 0x6f000000u		/* the read-only slot */
 #define RO_PAGES 61u
 #define RING_ENTRIES 256u		/* the least there is */
-#define RING_SOFT_LIMIT (RING_ENTRIES - 64u)
+#define RING_RESERVE 64u		/* above the soft limit */
+#define PML_RING_ENTRIES 1024u		/* room for a whole hardware buffer besides */
+#define PML_ENTRIES 512u
 
 enum mode {
 	MODE_STOP,		/* ring and bitmap; a full ring stops its vCPU */
@@ -108,6 +110,9 @@ struct world {
 	enum mode mode;
 	uint32_t vcpus;
 	uint64_t seed;
+	uint32_t backend;		/* as in struct vmm_desc */
+	uint32_t ring_entries, ring_soft_limit;
+	bool small;			/* 256 pages, for slow machines */
 	bool test_build;
 	bool verbose;
 	struct vmm_vm *vm;

@@ -99,18 +99,19 @@ void plan_round(const struct world *w, uint64_t round, struct plan *p)
 	if (tm_prng_below(&rng, 4) == 0) {
 		p->vcpu_mask = 1 + (uint32_t)tm_prng_below(&rng, all);
 	}
-	/* 64 writes at least over all vCPUs; now and then enough to fill a ring of 256 entries. */
+	/* 64 writes at least over all vCPUs; now and then enough to fill a ring to its limit. */
 	p->n_writes = 64 + (uint32_t)tm_prng_below(&rng, 64);
 	p->n_writes = 1 + p->n_writes / (uint32_t)__builtin_popcount(p->vcpu_mask);
 	if (tm_prng_below(&rng, 8) == 0) {
-		p->n_writes = 260 + (uint32_t)tm_prng_below(&rng, 240);
+		p->n_writes = w->ring_soft_limit * 4 / 3 +
+			      (uint32_t)tm_prng_below(&rng, w->ring_soft_limit * 5 / 4);
 	}
 	/* A few pages over and over: no fault of the guest's own CPU hides a translation that
 	 * should have been flushed, and each collection meets stores to what it is just arming. */
 	p->hot = tm_prng_below(&rng, 5) == 0;
 	if (p->hot) {
 		p->hot_track = (uint32_t)tm_prng_below(&rng, TRACKS);
-		p->hot_page = (uint32_t)tm_prng_below(&rng, 240);
+		p->hot_page = (uint32_t)tm_prng_below(&rng, w->small ? 34 : 240);
 		p->hot_pages = 2 + (uint32_t)tm_prng_below(&rng, 12);
 	}
 	p->slot_mask = (1u << TRACKS) - 1;

@@ -36,7 +36,7 @@ static bool stop_full(struct world *w, uint32_t id, struct vmm_vcpu *v)
 				  mode_name[w->mode]);
 	}
 	/* Another vCPU's stop may have had all rings reset since. */
-	if (w->plan.sticky && tm_ring_pending(&v->ring, RING_ENTRIES) >= RING_SOFT_LIMIT) {
+	if (w->plan.sticky && tm_ring_pending(&v->ring, w->ring_entries) >= w->ring_soft_limit) {
 		/* nothing was reset, so it stops again at once and says the same. */
 		uint64_t seq = v->seen_seq;
 		uint64_t end = tm_timer_now() + tm_us_to_ticks(ROUND_LIMIT_US);

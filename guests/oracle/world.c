@@ -26,6 +26,13 @@ static const struct track tracks[TRACKS] = {
 	{.id = TRACK_SLOT + 2, .pages = 331, .home = 0x62055000u, .anonymous = true},
 };
 
+static uint32_t track_pages(const struct world *w, uint32_t i)
+{
+	static const uint32_t small[TRACKS] = {107, 48, 101};
+
+	return w->small ? small[i] : tracks[i].pages;
+}
+
 static uint8_t *shadow_memory;		/* kept over worlds */
 
 bool world_fail(struct world *w, const char *check, const char *fmt, ...)
@@ -99,7 +106,8 @@ static void describe(const struct world *w, struct vmm_desc *d)
 	d->flags = VMM_NO_RUN;
 	d->mem_size = RAM_SIZE;
 	d->dirty_flags = mode_dirty_flags(w->mode);
-	d->ring_entries = mode_has_ring(w->mode) ? RING_ENTRIES : 0;
+	d->ring_entries = mode_has_ring(w->mode) ? w->ring_entries : 0;
+	d->backend = w->backend;
 	d->bootargs = "control=0x50000000";
 	d->slots[n++] = (struct vmm_slot_spec){CONTROL_SLOT, 0, CONTROL_GPA, PAGE, VMM_DONATED};
 	d->slots[n++] = (struct vmm_slot_spec){LEDGER_SLOT, 0, LEDGER_GPA,
@@ -107,7 +115,7 @@ static void describe(const struct world *w, struct vmm_desc *d)
 	for (uint32_t i = 0; i < TRACKS; i++) {
 		d->slots[n++] = (struct vmm_slot_spec){
 			tracks[i].id, i == 1 ? TM_SLOT_LOG_DIRTY : 0, tracks[i].home,
-			(uint64_t)tracks[i].pages * PAGE,
+			(uint64_t)track_pages(w, i) * PAGE,
 			tracks[i].anonymous ? VMM_ANONYMOUS : VMM_DONATED,
 		};
 	}
@@ -155,6 +163,7 @@ static bool setup_tracks(struct world *w)
 		struct track *t = &w->track[i];
 
 		*t = tracks[i];
+		t->pages = track_pages(w, i);
 		t->gpa = t->home;
 		t->away = t->home + AWAY;
 		t->first = w->pages;

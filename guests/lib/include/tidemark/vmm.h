@@ -132,6 +132,7 @@ struct vmm_desc {
 	uint32_t vm_flags;		/* TM_VM_*; TM_VM_CONSOLE is added unless VMM_NO_UART */
 	uint32_t dirty_flags;		/* 0: DIRTY_CONFIG is not called */
 	uint32_t ring_entries;
+	uint32_t backend;	/* test builds: 1 + TM_BACKEND_*; 0: as the hypervisor chooses */
 	const void *image;
 	uint64_t image_size;
 	const void *initrd;
