@@ -273,17 +273,6 @@ void vcpu_sipi(struct vcpu *v, unsigned vector)
 	}
 }
 
-void vcpu_nmi(struct vcpu *v)
-{
-	uint8_t n = __atomic_load_n(&v->arch.nmi_pending, __ATOMIC_RELAXED);
-
-	/* One in service and one latched; more are lost, as in hardware. */
-	while (n < 2 && !__atomic_compare_exchange_n(&v->arch.nmi_pending, &n, (uint8_t)(n + 1), false,
-						     __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
-	}
-	vcpu_irq_kick(v);
-}
-
 bool vcpu_others_can_run(struct vcpu *v)
 {
 	struct vm *vm = v->vm;

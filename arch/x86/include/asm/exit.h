@@ -62,8 +62,6 @@ void exit_unknown(struct vcpu *v, const char *what, uint64_t reason);
 /* Entry failed, or our own check before it did: ends that VM. */
 void exit_invalid_state(struct vcpu *v, const char *why);
 
-/* NMI for v, from any CPU. INIT and SIPI are in board.h. */
-void vcpu_nmi(struct vcpu *v);
 
 /* ---- inject.c ---------------------------------------------------------------------------------- */
 
