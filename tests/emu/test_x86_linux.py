@@ -7,7 +7,7 @@ import re
 import pytest
 from tmconfig import vm
 
-TROUBLE = r"BUG:|WARNING:|Oops|general protection|rcu.*stall|tick: BAD|PANIC|soft lockup"
+TROUBLE = r"BUG:|WARNING: CPU|Oops|general protection|rcu.*stall|tick: BAD|PANIC|soft lockup"
 LIMIT = {"amd": 180, "intel": 600}
 # Bochs gives a guest 50 million instructions a second of its own time.
 ARGS = {"amd": "console=ttyS0 files=8", "intel": "console=ttyS0 quiet files=4 tick_ms=20"}
@@ -31,7 +31,7 @@ def boot(x86, vendor, kind, vcpus, ncpus, icount=True):
 def interrupts(m, vendor):
     """The numbers of all CPUs by source."""
     m.sendline("cat /proc/interrupts; echo end $((40 + 2))")
-    text = m.expect(r"CPU0(?:.|\n)*?end 42", LIMIT[vendor]).group(0)
+    text = m.expect(r"CPU0(?:.|\n)*?end 42", LIMIT[vendor]).group(0).decode(errors="replace")
     rows = re.findall(r"(?m)^(?:\[linux\] )?\s*(\w+): +((?:\d+ +)+)(.*?)\r*$", text)
     return {(name + " " + what).strip(): sum(int(n) for n in counts.split())
             for name, counts, what in rows}
