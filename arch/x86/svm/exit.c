@@ -44,17 +44,25 @@ static void inject(struct vcpu *v, struct vmcb *b)
 		return;
 	}
 	b->eventinj = info;
-	v->arch.svm.after |= AFTER_EVENT;
 }
 
+/* Whenever there is an event, or something was changed since the last entry. */
 static void before_entry(struct vcpu *v, struct vmcb *b)
 {
+	struct svm_vcpu *s = &v->arch.svm;
+
+	s->after |= AFTER_CHANGE;
 	if (v->arch.event.valid) {
 		inject(v, b);
+		v->arch.event.valid = false;
 	}
-	/* Only who injects a #PF or restores a vCPU changes it: then, or after load, we are here. */
 	b->cr2 = v->arch.cr2;
 	b->clean &= ~CLEAN_CR2;
+	if (b->interrupt_shadow & SHADOW_ACTIVE) {
+		s->shadow_rip = b->rip;
+		s->after |= AFTER_SHADOW;
+	}
+	v->arch.changed = false;
 }
 
 /* ---- after the exit ---------------------------------------------------------------------------- */
@@ -91,24 +99,18 @@ static void take_interrupted(struct vcpu *v, uint64_t info)
 static bool after_exit(struct vcpu *v, struct vmcb *b)
 {
 	struct svm_vcpu *s = &v->arch.svm;
-	bool done = false;
+	uint8_t after = s->after;
 
-	/* QEMU's TCG does not load the shadow: an exit before the next instruction must not lose it, or
-	 * an interrupt between STI and HLT is slept over. */
-	if (s->after & AFTER_SHADOW) {
-		s->after &= (uint8_t)~AFTER_SHADOW;
-		b->interrupt_shadow |= b->rip == s->shadow_rip ? SHADOW_ACTIVE : 0;
-	}
+	s->after = after & AFTER_NMI;
 	b->eventinj = 0;
 	b->tlb_control = TLB_NOTHING;
-	s->after &= (uint8_t)~(AFTER_EVENT | AFTER_FLUSH);
-	if (s->after & AFTER_NMI) {
-		done = svm_nmi_progress(v);
+	b->clean = CLEAN_ALL;
+	/* QEMU's TCG does not load the shadow: an exit before the next instruction must not lose it, or
+	 * an interrupt between STI and HLT is slept over. */
+	if ((after & AFTER_SHADOW) && b->rip == s->shadow_rip) {
+		b->interrupt_shadow |= SHADOW_ACTIVE;
 	}
-	if (b->exitintinfo & EV_VALID) {
-		take_interrupted(v, b->exitintinfo);
-	}
-	return done;
+	return (after & AFTER_NMI) && svm_nmi_progress(v);
 }
 
 /* Length by hardware's count; 0 where it does not count. */
@@ -119,24 +121,48 @@ static inline unsigned hw_len(const struct vmcb *b)
 	return svm_features.nrips && len - 1 < 15 ? (unsigned)len : 0;
 }
 
-/* Calls a handler with the length of its instruction, decoded if need be. */
-static void with_len(struct vcpu *v, void (*handler)(struct vcpu *v, unsigned len))
-{
-	unsigned len = hw_len(vmcb_of(v));
-	struct svm_insn in;
-
-	if (!len) {
-		if (!svm_insn_get(v, &in)) {
-			return;
-		}
-		len = in.len;
-	}
-	handler(v, len);
-}
-
 static inline bool in_64bit_mode(const struct vmcb *b)
 {
 	return (b->efer & EFER_LMA) && (b->cs.attrib & ATTRIB_L);
+}
+
+/*
+ * Decoded once, then remembered: code does not change the prefixes of its CPUIDs, and who does so
+ * without leaving the CPU in between misleads itself alone.
+ */
+static unsigned decoded_len(struct vcpu *v, const struct vmcb *b)
+{
+	uint64_t linear = b->cs.base + b->rip;
+	struct svm_len *l = &v->arch.svm.len[linear % SVM_LENS];
+	struct svm_insn in;
+
+	if (unlikely(l->linear != linear || l->cr3 != b->cr3 || l->exitcode != (uint16_t)b->exitcode ||
+		     !l->len)) {
+		if (!svm_insn_get(v, &in)) {
+			return 0;
+		}
+		*l = (struct svm_len){linear, b->cr3, (uint16_t)b->exitcode, in.len};
+	}
+	return l->len;
+}
+
+/* Calls a handler with the length of its instruction. */
+static inline void with_len(struct vcpu *v, void (*handler)(struct vcpu *v, unsigned len))
+{
+	const struct vmcb *b = vmcb_of(v);
+	unsigned len = svm_features.nrips ? hw_len(b) : decoded_len(v, b);
+
+	/* 0: it cannot be read any more, so it runs again and tells what is wrong. */
+	if (likely(len)) {
+		handler(v, len);
+	}
+}
+
+/* Not in a shadow, not stepped: to move RIP is all. */
+static inline bool is_plain(const struct vmcb *b)
+{
+	return likely(!((b->rflags & (RFLAGS_TF | RFLAGS_RF)) |
+			(b->interrupt_shadow & SHADOW_ACTIVE)));
 }
 
 bool svm_skip(struct vcpu *v, unsigned len)
@@ -145,15 +171,14 @@ bool svm_skip(struct vcpu *v, unsigned len)
 	uint64_t rip = b->rip + len;
 
 	/* Only 64-bit code goes on above 4 GiB. */
-	if (unlikely((b->rflags & (RFLAGS_TF | RFLAGS_RF)) | (b->interrupt_shadow & SHADOW_ACTIVE) |
-		     (rip ^ b->rip) >> 32)) {
+	if (unlikely((rip ^ b->rip) >> 32) || !is_plain(b)) {
 		return false;
 	}
 	b->rip = rip;
 	return true;
 }
 
-static inline void exit_vmmcall(struct vcpu *v, const struct vmcb *b)
+static inline void exit_vmmcall(struct vcpu *v, struct vmcb *b)
 {
 	unsigned len = svm_features.nrips ? hw_len(b) : LEN_VMMCALL;
 
@@ -161,7 +186,9 @@ static inline void exit_vmmcall(struct vcpu *v, const struct vmcb *b)
 		inject_ud(v);
 		return;
 	}
-	if (unlikely(!svm_skip(v, len))) {
+	if (is_plain(b)) {
+		b->rip += len;
+	} else {
 		guest_skip(v, len);
 	}
 	exit_hypercall_64(v);
@@ -262,7 +289,7 @@ static void exit_guest_exception(struct vcpu *v, struct vmcb *b, unsigned vector
 	case VEC_DB:
 		exit_exception(v, vector, false, (uint32_t)(b->dr6 & DR6_SHOWN));
 		b->dr6 = DR6_FIXED;
-		b->clean &= ~CLEAN_DR;
+		svm_changed(v, CLEAN_DR);
 		break;
 	case VEC_MC:
 		/* It is the machine's, and was not delivered: our own handler takes it. */
@@ -357,6 +384,9 @@ static void dispatch(struct vcpu *v, struct vmcb *b)
 	uint32_t code = (uint32_t)b->exitcode;
 
 	switch (code) {
+	case SVM_VMMCALL:
+		exit_vmmcall(v, b);
+		break;
 	case SVM_NPF:
 		exit_nested_fault(v, b);
 		break;
@@ -421,7 +451,7 @@ static bool refused(struct vcpu *v)
 }
 
 /* entry.S: general registers from *v, VMRUN, and back; RAX is in the VMCB. */
-static inline void enter(struct vcpu *v)
+static inline struct vcpu *enter(struct vcpu *v)
 {
 	uint64_t vmcb_pa = v->arch.svm.vmcb_pa, host_pa = v->arch.svm.host_pa;
 
@@ -430,36 +460,26 @@ static inline void enter(struct vcpu *v)
 			 :
 			 : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
 			   "memory", "cc");
+	return v;
 }
 
-static inline void run_once(struct vcpu *v, struct pcpu *c, struct tlb_cpu *t)
+/* All exits but the plain call. */
+static __attribute__((noinline)) void exit_other(struct vcpu *v, struct pcpu *c, struct vmcb *b)
 {
-	struct vmcb *b = vmcb_of(v);
 	bool done = false;
 
-	if (v->arch.event.valid || b->clean != CLEAN_ALL) {
-		before_entry(v, b);
-	}
-	if (unlikely(b->interrupt_shadow & SHADOW_ACTIVE)) {
-		v->arch.svm.shadow_rip = b->rip;
-		v->arch.svm.after |= AFTER_SHADOW;
-	}
-	b->rax = v->arch.gpr[GPR_RAX];
-	enter(v);
-	tlb_cpu_left(t);
-	b = vmcb_of(v);
-	v->arch.gpr[GPR_RAX] = b->rax;
-	v->arch.cr2 = b->cr2;
-	v->arch.event.valid = false;
-	b->clean = CLEAN_ALL;
-	if (unlikely(v->arch.svm.after || (b->exitintinfo & EV_VALID))) {
+	if (v->arch.svm.after) {
 		done = after_exit(v, b);
 	}
+	if (unlikely(b->exitintinfo & EV_VALID)) {
+		take_interrupted(v, b->exitintinfo);
+	}
 	guest_exit_begin(c, v);
-	if (likely((uint32_t)b->exitcode == SVM_VMMCALL)) {
-		exit_vmmcall(v, b);
-	} else if (!done) {
+	if (likely(!done)) {
 		dispatch(v, b);
+	}
+	if (unlikely(b->interrupt_shadow & SHADOW_ACTIVE)) {
+		v->arch.changed = true;		/* see before_entry() */
 	}
 }
 
@@ -471,12 +491,26 @@ void svm_run(struct vcpu *v)
 
 	if (b->asid != v->arch.asid) {
 		b->asid = v->arch.asid;
-		b->clean &= ~CLEAN_ASID;
+		svm_changed(v, CLEAN_ASID);
 	}
 	do {
 		if (refused(v)) {
 			return;
 		}
-		run_once(v, c, t);
+		if (unlikely(v->arch.event.valid | v->arch.changed)) {
+			before_entry(v, b);
+		}
+		b->rax = v->arch.gpr[GPR_RAX];
+		v = enter(v);
+		tlb_cpu_left(t);
+		b = vmcb_of(v);
+		v->arch.gpr[GPR_RAX] = b->rax;
+		v->arch.cr2 = b->cr2;
+		if (likely((uint32_t)b->exitcode == SVM_VMMCALL) && likely(!v->arch.svm.after)) {
+			guest_exit_begin(c, v);
+			exit_vmmcall(v, b);
+		} else {
+			exit_other(v, c, b);
+		}
 	} while (enter_again(c, t, v));
 }

@@ -182,7 +182,8 @@ static void svm_load(struct vcpu *v)
 	__asm__ volatile("vmsave %0" : : "a"(s->host_pa) : "memory");
 	s->vmcb->ncr3 = v->vm->s2.pt.root.v;
 	/* It may have run on another CPU, and other VMCBs on this one. */
-	s->vmcb->clean = 0;
+	svm_changed(v, CLEAN_ALL);
+	memset(s->len, 0, sizeof(s->len));
 }
 
 static void svm_put(struct vcpu *v)
@@ -295,11 +296,12 @@ static uint64_t seg_read(struct vmcb *b, unsigned n)
 	}
 }
 
-static void seg_write(struct vmcb *b, unsigned n, uint64_t val)
+static void seg_write(struct vcpu *v, unsigned n, uint64_t val)
 {
+	struct vmcb *b = vmcb_of(v);
 	struct vmcb_seg *s = seg_of(b, n / 4);
 
-	b->clean &= ~CLEAN_SEG;
+	svm_changed(v, CLEAN_SEG);
 	switch ((enum seg_part)(n % 4)) {
 	case SEG_SELECTOR:
 		s->selector = (uint16_t)val;
@@ -350,25 +352,27 @@ static void svm_write(struct vcpu *v, enum x86_reg r, uint64_t val)
 
 	if (p) {
 		*p = val;
-		b->clean &= ~clean;
+		if (clean) {
+			svm_changed(v, clean);
+		}
 		return;
 	}
 	if (r >= XREG_SEG_FIRST) {
-		seg_write(b, (unsigned)r - XREG_SEG_FIRST, val);
+		seg_write(v, (unsigned)r - XREG_SEG_FIRST, val);
 		return;
 	}
 	switch (r) {
 	case XREG_EFER:
 		b->efer = val | EFER_SVME;
-		b->clean &= ~CLEAN_CR;
+		svm_changed(v, CLEAN_CR);
 		break;
 	case XREG_GDTR_LIMIT:
 		b->gdtr.limit = (uint32_t)val;
-		b->clean &= ~CLEAN_DT;
+		svm_changed(v, CLEAN_DT);
 		break;
 	case XREG_IDTR_LIMIT:
 		b->idtr.limit = (uint32_t)val;
-		b->clean &= ~CLEAN_DT;
+		svm_changed(v, CLEAN_DT);
 		break;
 	case XREG_BLOCKING:
 		svm_set_blocking(v, (unsigned)val);

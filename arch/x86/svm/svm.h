@@ -17,7 +17,7 @@ extern struct svm_features {
 } svm_features;
 
 /* svm_vcpu.after: what svm_run() has to look at after the exit, because it is rare. */
-#define AFTER_EVENT 1u		/* an event was injected: its field is to be cleared */
+#define AFTER_CHANGE 1u		/* before_entry() was there: event, clean bits */
 #define AFTER_FLUSH 2u		/* TLB_CONTROL likewise */
 #define AFTER_SHADOW 8u		/* entered in an interrupt shadow, at shadow_rip */
 #define AFTER_NMI 4u		/* an IRET that ends an NMI, or a step over one instruction, is under way */
@@ -59,6 +59,13 @@ uint8_t svm_insn_addr_size(struct vcpu *v, const struct svm_insn *in);
 static inline struct vmcb *vmcb_of(struct vcpu *v)
 {
 	return v->arch.svm.vmcb;
+}
+
+/* Whoever writes to a VMCB says so. bits: CLEAN_*, 0 where hardware keeps no copy. */
+static inline void svm_changed(struct vcpu *v, uint32_t bits)
+{
+	v->arch.svm.vmcb->clean &= ~bits;
+	v->arch.changed = true;
 }
 
 #endif

@@ -38,7 +38,7 @@ void svm_nmi_mask(struct vcpu *v, bool masked)
 	s->nmi_masked = masked;
 	s->in_iret = false;
 	b->intercept_1 = masked ? b->intercept_1 | I1_IRET : b->intercept_1 & ~I1_IRET;
-	b->clean &= ~CLEAN_INTERCEPTS;
+	svm_changed(v, CLEAN_INTERCEPTS);
 }
 
 void svm_set_blocking(struct vcpu *v, unsigned blocking)
@@ -46,13 +46,15 @@ void svm_set_blocking(struct vcpu *v, unsigned blocking)
 	bool masked = blocking & TM_BLOCK_NMI;
 
 	vmcb_of(v)->interrupt_shadow = blocking & (TM_BLOCK_STI | TM_BLOCK_MOV_SS) ? SHADOW_ACTIVE : 0;
+	svm_changed(v, 0);
 	if (masked != v->arch.svm.nmi_masked) {
 		svm_nmi_mask(v, masked);
 	}
 }
 
-static void irq_window(struct vmcb *b, bool on)
+static void irq_window(struct vcpu *v, bool on)
 {
+	struct vmcb *b = vmcb_of(v);
 	const uint32_t irq = V_IRQ | V_PRIO_MAX | V_IGN_TPR;
 
 	if (on == !!(b->int_ctl & V_IRQ)) {
@@ -60,7 +62,7 @@ static void irq_window(struct vmcb *b, bool on)
 	}
 	b->int_ctl = on ? b->int_ctl | irq : b->int_ctl & ~irq;
 	b->intercept_1 = on ? b->intercept_1 | I1_VINTR : b->intercept_1 & ~I1_VINTR;
-	b->clean &= ~(CLEAN_INTERCEPTS | CLEAN_TPR);
+	svm_changed(v, CLEAN_INTERCEPTS | CLEAN_TPR);
 }
 
 /* An exit behind the next instruction; before it, when that one faults. */
@@ -83,7 +85,7 @@ static void step(struct vcpu *v)
 	s->after |= AFTER_NMI;
 	b->rflags |= RFLAGS_TF;
 	b->intercept_exc = SVM_STEP_EXCEPTIONS;
-	b->clean &= ~CLEAN_INTERCEPTS;
+	svm_changed(v, CLEAN_INTERCEPTS);
 }
 
 void svm_window(struct vcpu *v, unsigned what)
@@ -92,7 +94,7 @@ void svm_window(struct vcpu *v, unsigned what)
 	struct vmcb *b = s->vmcb;
 	bool shadow = (b->interrupt_shadow & SHADOW_ACTIVE) && (b->rflags & RFLAGS_IF);
 
-	irq_window(b, (what & WINDOW_IRQ) && !shadow);
+	irq_window(v, (what & WINDOW_IRQ) && !shadow);
 	if ((what & WINDOW_IRQ) && shadow) {
 		step(v);
 	}
@@ -109,7 +111,7 @@ void svm_exit_iret(struct vcpu *v)
 	s->in_iret = true;
 	s->nmi_rip = s->vmcb->rip;
 	s->vmcb->intercept_1 &= ~I1_IRET;
-	s->vmcb->clean &= ~CLEAN_INTERCEPTS;
+	svm_changed(v, CLEAN_INTERCEPTS);
 	s->after |= AFTER_NMI;
 }
 
@@ -117,14 +119,15 @@ void svm_exit_iret(struct vcpu *v)
  * Our TF goes again, but from the RFLAGS that IRET has loaded. True: the exit was for the step alone.
  * A guest that steps itself gets its #DB, and any breakpoint comes too.
  */
-static bool step_done(struct svm_vcpu *s, bool executed)
+static bool step_done(struct vcpu *v, bool executed)
 {
+	struct svm_vcpu *s = &v->arch.svm;
 	struct vmcb *b = s->vmcb;
 	bool trap = (uint32_t)b->exitcode == SVM_EXCEPTION + VEC_DB;
 
 	s->stepping = false;
 	b->intercept_exc = SVM_EXCEPTIONS;
-	b->clean &= ~CLEAN_INTERCEPTS;
+	svm_changed(v, CLEAN_INTERCEPTS);
 	if (s->own_tf) {
 		return false;
 	}
@@ -135,7 +138,7 @@ static bool step_done(struct svm_vcpu *s, bool executed)
 		return false;
 	}
 	b->dr6 &= ~(uint64_t)DR6_BS;
-	b->clean &= ~CLEAN_DR;
+	svm_changed(v, CLEAN_DR);
 	return !(b->dr6 & DR6_WRITABLE);
 }
 
@@ -144,7 +147,7 @@ bool svm_nmi_progress(struct vcpu *v)
 	struct svm_vcpu *s = &v->arch.svm;
 	struct vmcb *b = s->vmcb;
 	bool executed = b->rip != s->nmi_rip || (uint32_t)b->exitcode == SVM_EXCEPTION + VEC_DB;
-	bool ours = s->stepping && step_done(s, executed);
+	bool ours = s->stepping && step_done(v, executed);
 
 	if (s->in_iret && executed) {
 		svm_nmi_mask(v, false);

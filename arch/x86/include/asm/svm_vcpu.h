@@ -7,6 +7,14 @@
 
 struct vmcb;
 
+/* The length of an instruction that was decoded once; for CPUs that do not tell. */
+struct svm_len {
+	uint64_t linear, cr3;
+	uint16_t exitcode;
+	uint8_t len;
+};
+#define SVM_LENS 8u			/* by linear address */
+
 struct svm_vcpu {
 	struct vmcb *vmcb;
 	uint64_t vmcb_pa;
@@ -18,6 +26,7 @@ struct svm_vcpu {
 	bool own_tf;			/* the guest's TF while stepping */
 	uint64_t nmi_rip;
 	uint64_t shadow_rip;		/* where it was entered in a shadow */
+	struct svm_len len[SVM_LENS];
 };
 
 #endif

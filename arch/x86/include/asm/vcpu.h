@@ -65,6 +65,7 @@ struct arch_vcpu {
 			bool pdptes_stale;	/* PAE: to be read from memory before the entry */
 			bool mmio_write_back;	/* the second half of a read-modify-write is due */
 			bool new_tag;		/* its translations are to be forgotten (guest_flush()) */
+			bool changed;		/* svm/: more of the VMCB than before each entry */
 		};
 		uint64_t before_entry;		/* any of them: not the short way (asm/enter.h) */
 	};
