@@ -415,7 +415,7 @@ emu-images: guests $(INITRAMFS) $(PLUGINS)
 	@+$(MAKE) STAGE=2 DEBUG=1 TEST=0 hyp
 	@+$(MAKE) STAGE=2 DEBUG=1 TEST=1 hyp
 	@+$(if $(WITH_X86),$(MAKE) $(X86) x86-images)
-x86-images: guests $(INITRAMFS) boot-loaders
+x86-images: guests $(INITRAMFS) boot-loaders $(O)/vmx-test.img
 	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
 	@+$(MAKE) STAGE=2 DEBUG=1 TEST=0 hyp
 	@+$(MAKE) STAGE=2 DEBUG=1 TEST=1 hyp
@@ -486,6 +486,27 @@ $(O)/esp.img: $(O)/BOOTX64.EFI $(MEDIA_DEPS)
 $(O)/grub.iso: $(MEDIA_DEPS)
 	$(say) DISK $@
 	$(Q)$(MEDIA) iso --multiboot $(or $(MULTIBOOT),1) $(MEDIA_PARTS)
+
+# arch/x86/vmx/ on a machine of its own, for tests/emu/test_x86_vmx.py.
+VMXT_CFLAGS := --target=x86_64-none-elf -std=c11 -O2 -g $(filter-out -Wconversion,$(WARN)) -ffreestanding \
+	-fno-pic -fno-common -fno-strict-aliasing -fno-stack-protector -mgeneral-regs-only -mno-red-zone \
+	-fcf-protection=none -MMD -MP -DDEBUG=0 -DTM_TEST_BUILD=0 $(HYP_INC) -isystem boot/include
+VMXT_SRCS := $(wildcard tests/bare/vmx/*.[cS] arch/x86/vmx/*.[cS]) hyp/print.c hyp/string.c
+VMXT_OBJS := $(VMXT_SRCS:%=$(O)/obj/x86-vmxtest/%.o)
+
+$(O)/obj/x86-vmxtest/%.c.o: %.c Makefile | $(UNPACKED)
+	$(say) CC '$< [vmx-test]'
+	@mkdir -p $(@D)
+	$(Q)clang $(VMXT_CFLAGS) -c $< -o $@
+
+$(O)/obj/x86-vmxtest/%.S.o: %.S Makefile
+	@mkdir -p $(@D)
+	$(Q)clang $(VMXT_CFLAGS) -D__ASSEMBLER__=1 -c $< -o $@
+
+$(O)/vmx-test.img: $(VMXT_OBJS) tests/bare/vmx/vmx.lds
+	$(Q)$(LD) -nostdlib -static -T tests/bare/vmx/vmx.lds $(VMXT_OBJS) -o $(O)/vmx-test.elf
+	$(Q)$(OBJCOPY) -O binary $(O)/vmx-test.elf $@
+-include $(VMXT_OBJS:.o=.d)
 
 boot-loaders: $(O)/disk.bin $(O)/BOOTX64.EFI
 	@:
