@@ -59,7 +59,7 @@ static void test_counts(void)
 
 static void test_full_in_delivery(void)
 {
-	unsigned ints = traps[0x40], uds = traps[6], extra;
+	unsigned ints = traps[0xcc], uds = traps[6], extra;
 
 	guest_stack_at = STACK_AT;
 	guest_start(guest_full);
@@ -67,8 +67,8 @@ static void test_full_in_delivery(void)
 	*pte_of(STACK_AT - 8) &= ~(1ull << 9);
 	*pte_of(STACK_AT - 8 - PAGE_SIZE) &= ~(1ull << 9);
 	ept_flush();
-	point(run_until(CALL, 10) && last.a == MARK_FULL1 && traps[0x40] == ints + 1,
-	      "full when INT 0x40 pushes its frame: delivered once");
+	point(run_until(CALL, 10) && last.a == MARK_FULL1 && traps[0xcc] == ints + 1 &&
+		      traps[3] == 0, "full when INT 0xcc pushes its frame: delivered once");
 	point(exactly(512, &extra) && extra == 1, "%u logged", logged_count);
 	point(run_until(CALL, 10) && last.a == MARK_FULL2 && traps[6] == uds + 1,
 	      "full when #UD pushes its frame: delivered once");
