@@ -22,6 +22,9 @@ void attack_edges(struct hostile *h);
 void attack_calls(struct hostile *h);
 uint64_t draw_arg(struct tm_prng *rng);
 
+/* main.c: bootargs only=<name>,.. leaves the others out. */
+bool wanted(const char *name);
+
 /* --- <arch>/: what one machine has ------------------------------------------------------------- */
 
 /* A word of nobody's, written and read: how many of the two let us. _raw: also beyond the addresses

@@ -3,7 +3,7 @@
 // A guest that attacks with what every guest has. Prints TAP; the program in the manager's place
 // (guests/hostilemgr) looks at the neighbours meanwhile.
 // bootargs: ops= random operations of each kind (100000); stride= pages between two of the sweep
-//   (1); seed=; end=off|spin|nap|..: power off at the end, loop in faults for ever, or (ops=0 only)
+//   (1); seed=; only= some attacks; end=off|spin|nap|..: power off at the end, loop in faults for ever, or (ops=0 only)
 //   sleep NAP_US on one timer and power off (off); with ops=0 at once. x86 has more: x86/ends.c.
 
 #include <stdio.h>
@@ -15,6 +15,13 @@
 #include "hostile.h"
 
 #define NAP_US 500000u
+
+bool wanted(const char *name)
+{
+	char only[64];
+
+	return !tm_bootarg("only", only, sizeof(only)) || strstr(only, name) != NULL;
+}
 
 static void nap(void)
 {
@@ -68,10 +75,14 @@ int main(void)
 		return 0;
 	}
 	arch_attack_first(&h);
-	attack_calls(&h);
+	if (wanted("calls")) {
+		attack_calls(&h);
+	}
 	arch_attack_middle(&h);
-	attack_memory(&h);
-	attack_edges(&h);
+	if (wanted("memory")) {
+		attack_memory(&h);
+		attack_edges(&h);
+	}
 	arch_attack_last(&h);
 	status = tap_done();
 	printf("# hostile operations=%llu\n", (unsigned long long)h.ops);

@@ -36,6 +36,24 @@ uint64_t hyp_pages_free(void);
 
 /* watch.c */
 void scene_watch(void);
+/* guests/hostile with these bootargs; NULL: vmm_last_error(). */
+struct vmm_vm *start_hostile(const char *args, uint32_t vcpus, uint64_t affinity);
+
+/* ends.c: each way to end that guests/hostile has, and what it must come to. */
+enum end_kind {
+	END_OFF = TM_SHUTDOWN_OFF,
+	END_RESET = TM_SHUTDOWN_RESET,
+	END_CRASH = TM_SHUTDOWN_CRASH,
+	END_HALTED,			/* stopped with TM_EXIT_HALTED */
+	END_RUNS,			/* goes on */
+	END_ANY,			/* any of these; tried with several seeds */
+};
+struct end_row {
+	const char *name;
+	enum end_kind kind;
+};
+extern const struct end_row arch_ends[];	/* up to a NULL name */
+void scene_ends(void);
 /* <arch>/arch.c. A guest's wild access that the exit page cannot describe: step over it. */
 void arch_skip(struct vmm_vm *vm, struct tm_regs *regs);
 /* One restored timer whose compare value passes 2^64 on the way to the physical count: it is never

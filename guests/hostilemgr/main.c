@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bootargs: scene=watch|attack; ops= operations; stride= share= (watch) and seed= (attack).
+// bootargs: scene=watch|ends|attack; ops= operations; stride= share= (watch), seeds= wait= (ends)
+// and seed= (attack).
 
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,8 @@ int main(void)
 	(void)tm_bootarg("scene", scene, sizeof(scene));
 	if (strcmp(scene, "watch") == 0) {
 		scene_watch();
+	} else if (strcmp(scene, "ends") == 0) {
+		scene_ends();
 	} else {
 		scene_attack();
 	}

@@ -27,7 +27,11 @@ static void on_stop(struct vmm_vm *vm, uint32_t id, struct vmm_vcpu *v, void *ar
 	static struct tm_regs regs;
 
 	(void)arg;
-	if (!v->stopped || v->run->reason != TM_EXIT_MEMORY_FAULT) {
+	if (!v->stopped) {
+		return;
+	}
+	if (v->run->reason != TM_EXIT_MEMORY_FAULT) {
+		tap_diag("hostile vcpu %u stopped: reason %u", id, v->run->reason);
 		return;
 	}
 	if (tm_vcpu_regs_get(vm->handle, id, &regs) == 0) {
@@ -39,7 +43,7 @@ static void on_stop(struct vmm_vm *vm, uint32_t id, struct vmm_vcpu *v, void *ar
 	}
 }
 
-static struct vmm_vm *start_hostile(const char *args, uint32_t vcpus, uint64_t affinity)
+struct vmm_vm *start_hostile(const char *args, uint32_t vcpus, uint64_t affinity)
 {
 	static struct vmm_desc d;
 	struct tm_cpio_file image;

@@ -87,26 +87,41 @@ void settle(void)
 
 /* --- order ---------------------------------------------------------------------------------------- */
 
+static void run_all(struct hostile *h, const char *const *names,
+		    void (*const *attacks)(struct hostile *))
+{
+	for (unsigned i = 0; names[i] != NULL; i++) {
+		if (wanted(names[i])) {
+			attacks[i](h);
+		}
+	}
+}
+
 void arch_attack_first(struct hostile *h)
 {
+	static const char *const names[] = {"timer", "control", "descriptors", NULL};
+	static void (*const attacks[])(struct hostile *) = {attack_timer, attack_control,
+							    attack_descriptors};
+
 	(void)tm_irq_save();
-	attack_timer(h);
-	attack_control(h);
-	attack_descriptors(h);
+	run_all(h, names, attacks);
 }
 
 void arch_attack_middle(struct hostile *h)
 {
-	attack_instructions(h);
-	attack_ipis(h);
+	static const char *const names[] = {"insns", "ipis", NULL};
+	static void (*const attacks[])(struct hostile *) = {attack_instructions, attack_ipis};
+
+	run_all(h, names, attacks);
 }
 
 void arch_attack_last(struct hostile *h)
 {
-	attack_msrs(h);
-	attack_ports(h);
-	attack_apic(h);
-	attack_mmio(h);
+	static const char *const names[] = {"msrs", "ports", "apic", "mmio", NULL};
+	static void (*const attacks[])(struct hostile *) = {attack_msrs, attack_ports, attack_apic,
+							    attack_mmio};
+
+	run_all(h, names, attacks);
 }
 
 /* --- memory of nobody reads as ones and takes no writes --------------------------------------------- */
@@ -136,11 +151,14 @@ uint32_t arch_touch_raw(struct hostile *h, uint64_t gpa)
 	uint64_t *pdpt, *pml4, cr3, old;
 	uint32_t got;
 
+	if (gpa >> 52 != 0) {
+		return 0;	/* no entry can say that */
+	}
 	__asm__ volatile("movq %%cr3, %0" : "=r"(cr3));
 	pml4 = (uint64_t *)(uintptr_t)(cr3 & ~(uint64_t)0xfff);
 	pdpt = (uint64_t *)(uintptr_t)(pml4[0] & 0x000ffffffffff000u);
 	old = pdpt[511];
-	pdpt[511] = (gpa & ~(gib - 1) & ~((uint64_t)1 << 63)) | 0x83;
+	pdpt[511] = (gpa & ~(gib - 1)) | 0x83;
 	__asm__ volatile("movq %0, %%cr3" : : "r"(cr3) : "memory");
 	got = arch_touch(h, window + (gpa & (gib - 1)));
 	pdpt[511] = old;

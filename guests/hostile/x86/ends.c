@@ -98,15 +98,19 @@ static void go_down(struct hostile *h, uint64_t way)
 			 : : "r"(way), "r"((uint64_t)ENDS_AT) : "rbx", "memory");
 }
 
+/* Writes of 8 bytes, where the next PUSH goes and where it goes behind an aligned frame. */
 static void breakpoint_storm(void)
 {
-	uint64_t sp;
-
-	/* The frame's slots, as they will be pushed. */
-	__asm__ volatile("movq %%rsp, %0" : "=r"(sp));
-	__asm__ volatile("movq %0, %%dr0\n\tmovq %1, %%dr1\n\tmovq %2, %%dr7\n\tpushq $0\n\tpopq %%rax"
-			 : : "r"((sp & ~(uint64_t)15) - 8), "r"((sp & ~(uint64_t)15) - 16),
-			     "r"((uint64_t)0x400 | 0xf | 0xd << 16 | 0xd << 20) : "rax", "memory");
+	__asm__ volatile("leaq -8(%%rsp), %%rax\n\t"
+			 "movq %%rax, %%dr0\n\t"
+			 "addq $8, %%rax\n\t"
+			 "andq $-16, %%rax\n\t"
+			 "subq $8, %%rax\n\t"
+			 "movq %%rax, %%dr1\n\t"
+			 "movq %0, %%dr7\n\t"
+			 "pushq $0\n\t"
+			 "popq %%rax"
+			 : : "r"((uint64_t)0x40f | 0x9 << 16 | 0x9 << 20) : "rax", "memory");
 }
 
 static void storm(void)

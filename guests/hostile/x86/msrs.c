@@ -10,6 +10,8 @@
 
 #define MSR_X2APIC_ICR 0x830u		/* an IPI to whom it may concern: apic.c */
 
+#define ROUNDS 2u			/* writes to each */
+
 struct msr_try {
 	uint32_t msr, rsvd;
 	uint64_t val;
@@ -35,11 +37,11 @@ static void tell(const char *what, uint32_t msr, const struct tm_probe *p, struc
 
 static uint64_t draw_value(struct tm_prng *rng, uint64_t old, unsigned round)
 {
-	switch (round) {
+	switch (round == 0 ? 0 : 1 + tm_prng_below(rng, 3)) {
 	case 0: return tm_prng_next(rng);
 	case 1: return old ^ (uint64_t)1 << tm_prng_below(rng, 64);
-	case 2: return tm_prng_below(rng, 2) != 0 ? ~(uint64_t)0 : 0;
-	default: return (uint64_t)1 << tm_prng_below(rng, 64);
+	case 2: return ~(uint64_t)0;
+	default: return 0;
 	}
 }
 
@@ -58,7 +60,7 @@ static void one_msr(struct hostile *h, uint32_t msr, struct outcome *o)
 	if (msr == MSR_X2APIC_ICR) {
 		return;
 	}
-	for (unsigned round = 0; round < 4; round++) {
+	for (unsigned round = 0; round < ROUNDS; round++) {
 		struct msr_try t = {.msr = msr, .old = old, .val = draw_value(&h->rng, old, round)};
 
 		p = tm_probe_call(readable ? msr_write_back : msr_write, (uint64_t)(uintptr_t)&t);
@@ -90,7 +92,7 @@ void attack_msrs(struct hostile *h)
 	tap_ok(o.read > 40 && o.unreadable > 20000 && o.read + o.unreadable == n,
 	       "MSRs: %llu numbers, %llu read, %llu #GP", (unsigned long long)n,
 	       (unsigned long long)o.read, (unsigned long long)o.unreadable);
-	tap_ok(o.written > 40 && o.refused > 80000 && o.odd == 0,
+	tap_ok(o.written > 40 && o.refused > 40000 && o.odd == 0,
 	       "MSRs written: %llu accepted, %llu #GP, %llu odd", (unsigned long long)o.written,
 	       (unsigned long long)o.refused, (unsigned long long)o.odd);
 	/* What has no register behind it: the number is 32 bits, RCX's upper half is nothing. */

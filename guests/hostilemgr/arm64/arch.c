@@ -63,3 +63,5 @@ bool arch_wrapping_deadline(struct vmm_vm *vm, struct tm_prng *rng)
 	       now.cntp_cval == set.cntp_cval && now.cntv_ctl == set.cntv_ctl &&
 	       now.cntp_ctl == set.cntp_ctl && tm_vm_resume(vm->handle) == 0;
 }
+
+const struct end_row arch_ends[] = {{"spin", END_RUNS}, {NULL, END_ANY}};

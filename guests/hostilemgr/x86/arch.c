@@ -27,13 +27,21 @@ void arch_edge_timer(struct attack *a, struct tm_timer_state *s)
 	s->tsc_deadline = edge_value(&a->rng);
 }
 
-/* The library's probes of 1 to 8 bytes are all that guests/hostile makes such accesses with: a RET
- * follows each of them, and their lengths are known by the first bytes. */
+/* What guests/hostile runs as long as it may be asked says in R13 and R12 where it goes on. Else: MOV
+ * between a register and memory or a segment register, which its probes are made of. */
+#define SKIP_MAGIC 0x70696b7365736163ull
+#define R12 12
+#define R13 13
+
 void arch_skip(struct vmm_vm *vm, struct tm_regs *regs)
 {
 	uint8_t code[4] = {0};
 	uint64_t length = 2;
 
+	if (regs->gpr[R13] == SKIP_MAGIC) {
+		regs->rip = regs->gpr[R12];
+		return;
+	}
 	if (vmm_guest_read(vm, regs->rip, code, sizeof(code)) == 0 &&
 	    (code[0] == 0x66 || code[0] == 0x0f || (code[0] & 0xf0) == 0x40)) {
 		length = 3;
@@ -67,3 +75,15 @@ bool arch_wrapping_deadline(struct vmm_vm *vm, struct tm_prng *rng)
 	       tm_timer_state(vm->handle, 0, TM_STATE_GET, &now) == 0 && now.tsc > set.tsc &&
 	       now.tsc_deadline == set.tsc_deadline && tm_vm_resume(vm->handle) == 0;
 }
+
+/* guests/hostile/x86/ends.c */
+const struct end_row arch_ends[] = {
+	{"triple", END_CRASH}, {"cr3", END_CRASH}, {"cr3dev", END_CRASH}, {"cr3high", END_CRASH},
+	{"halt", END_HALTED}, {"s5", END_OFF}, {"s5b", END_OFF}, {"rst64", END_RESET},
+	{"rst92", END_RESET}, {"rstcf9", END_RESET},
+	{"rstwide", END_OFF},	/* 0xcf8 as PCI has it: no reset, it powers off */
+	{"gdt", END_ANY}, {"idt", END_CRASH}, {"init", END_ANY}, {"stack", END_CRASH},
+	{"db", END_ANY},	/* runs on; QEMU's TCG has no breakpoints behind VMRUN and powers off */
+	{"spin", END_RUNS}, {"real", END_ANY}, {"pm16", END_ANY}, {"pm32", END_ANY},
+	{"big", END_ANY}, {"vm86", END_ANY}, {"segs", END_ANY}, {"long", END_ANY}, {NULL, END_ANY},
+};
