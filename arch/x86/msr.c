@@ -338,8 +338,13 @@ static bool is_quiet(uint32_t msr)
 
 static bool access(struct vcpu *v, uint32_t msr, bool write, uint64_t *val)
 {
-	const struct msr_row *r = find(msr);
+	const struct msr_row *r;
 
+	/* Every timer and every interrupt comes here. */
+	if (likely(msr - MSR_X2APIC < 0x100 || msr == MSR_TSC_DEADLINE)) {
+		return lapic_msr(v, msr, write, val);
+	}
+	r = find(msr);
 	if (!r && !is_quiet(msr)) {
 		log_warn_limited("vm %s vcpu %u: MSR 0x%x %s at 0x%llx: #GP", v->vm->name, v->id, msr,
 				 write ? "written" : "read",
