@@ -59,6 +59,7 @@ static void test_counts(void)
 
 static void test_full_in_delivery(void)
 {
+	const struct x86_event *e = &vcpu.arch.event;
 	unsigned ints = traps[0xcc], uds = traps[6], extra;
 
 	guest_stack_at = STACK_AT;
@@ -67,11 +68,14 @@ static void test_full_in_delivery(void)
 	*pte_of(STACK_AT - 8) &= ~(1ull << 9);
 	*pte_of(STACK_AT - 8 - PAGE_SIZE) &= ~(1ull << 9);
 	ept_flush();
-	point(run_until(CALL, 10) && last.a == MARK_FULL1 && traps[0xcc] == ints + 1 &&
-		      traps[3] == 0, "full when INT 0xcc pushes its frame: delivered once");
+	/* Bochs 2.7 does not say that it was delivering an INT n; it starts that again. */
+	point(run_until(CALL, 10) && last.a == MARK_FULL1 && traps[0xcc] == ints + 1 && traps[3] == 0,
+	      "full when INT 0xcc pushes its frame: delivered once");
 	point(exactly(512, &extra) && extra == 1, "%u logged", logged_count);
-	point(run_until(CALL, 10) && last.a == MARK_FULL2 && traps[6] == uds + 1,
-	      "full when #UD pushes its frame: delivered once");
+	enter_once();
+	point(last.kind == NOTHING && e->valid && e->type == EVENT_HW_EXCEPTION && e->vector == 6,
+	      "full when #UD pushes its frame");
+	point(run_until(CALL, 10) && last.a == MARK_FULL2 && traps[6] == uds + 1, "delivered once");
 	point(exactly(1024, &extra) && extra == 2, "%u logged", logged_count);
 	guest_stack_at = 0;
 }
