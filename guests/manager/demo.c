@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <tidemark/call.h>
+#include <tidemark/console.h>
 #include <tidemark/guest.h>
 #include <tidemark/irq.h>
 
@@ -67,6 +68,16 @@ static int exits_of(uint32_t vm, uint64_t *exits, struct fail *f)
 	return err == 0 ? 0 : fail_call(f, err, "VM_INFO");
 }
 
+// Waits, at most that long: whoever reads the guest's console may know that it is enough.
+static void wait_or_key(uint64_t ms)
+{
+	uint64_t end = tm_timer_now() + tm_us_to_ticks(ms * 1000);
+
+	while (tm_timer_now() < end && tm_console_getc(0) < 0) {
+		idle(100000);
+	}
+}
+
 // The guest has its own console; that its number rises is for whoever reads it. We see that it
 // runs.
 static int wait_for_guest(struct demo *d)
@@ -80,8 +91,8 @@ static int wait_for_guest(struct demo *d)
 		return fail_set(&d->f, -TM_ENOENT, "guest", "name it in the configuration",
 				"there is no VM called %.32s", d->guest);
 	}
-	printf("run: %s runs; %lu ms for it to start up\n", d->guest, (unsigned long)ms);
-	idle(ms * 1000);
+	printf("run: %s runs; %lu ms for it to start up, or until a key comes\n", d->guest, (unsigned long)ms);
+	wait_or_key(ms);
 	err = exits_of(d->vm, &before, &d->f);
 	if (err == 0) {
 		idle(500000);
@@ -229,7 +240,7 @@ static int run_on(struct demo *d)
 	if (err != 0) {
 		return fail_call(&d->f, err, "VCPU_RUN");
 	}
-	idle(tm_bootarg_u64("after", 2000) * 1000);
+	wait_or_key(tm_bootarg_u64("after", 2000));
 	err = exits_of(d->vm, &after, &d->f);
 	if (err == 0 && (after == before || vmm_find(d->vm)->shutdown_type != 0)) {
 		return fail_set(&d->f, -TM_EIO, "guest", "read its console",

@@ -12,11 +12,11 @@ from conftest import BUILD, SYSROOT, TOP
 RUN = os.path.join(TOP, "tests", "tools", "run.py")
 
 
-def story(request, *options, timeout=400):
+def story(request, *options, timeout=400, build=BUILD, sysroot=SYSROOT):
     out = os.path.join(BUILD, "test", "emu", "run", re.sub(r"\W+", "_", request.node.name))
     os.makedirs(out, exist_ok=True)
-    done = subprocess.run([sys.executable, RUN, "--build", BUILD, "--sysroot", SYSROOT, "--image",
-                           os.path.join(BUILD, "tidemark.img"), "--out", out,
+    done = subprocess.run([sys.executable, RUN, "--build", build, "--sysroot", sysroot, "--image",
+                           os.path.join(build, "tidemark.img"), "--out", out,
                            "--timeout", str(timeout - 60), *options],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=timeout)

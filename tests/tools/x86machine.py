@@ -26,7 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 class X86Machine(Machine):
     def __init__(self, image, modules=None, append="", vendor="amd", cpu=None, smp=2, memory=512,
-                 icount=True, boot="auto", chipset="q35", seed=1, log=None, extra=(), qemu=QEMU_X86,
+                 icount=None, boot="auto", chipset="q35", seed=1, log=None, extra=(), qemu=QEMU_X86,
                  plugin=None, echo=None, loaders=None):
         super().__init__(image, modules, append, cpu=cpu, smp=smp, memory=memory, icount=icount,
                          boot=boot, seed=seed, log=log, extra=extra, qemu=qemu, plugin=plugin,
@@ -38,8 +38,9 @@ class X86Machine(Machine):
         self.loaders = loaders or os.path.dirname(os.path.abspath(image))
         if boot == "auto":
             self.boot = "kernel" if vendor == "amd" else "disk"
-        if self.boot in ("uefi", "u-boot"):
-            self.icount = False     # firmware waits in real time: minutes under icount
+        if icount is None:
+            # Firmware that waits in a loop costs half a minute under icount.
+            self.icount = self.boot not in ("uefi", "u-boot")
         self.medium = None
 
     def write_medium(self):
