@@ -7,10 +7,10 @@ import pytest
 from conftest import BUILD_X86
 
 MODELS = {
-    "corei7_skylake_x": 90,
-    "corei7_haswell_4770": 59,          # no PML
-    "corei7_ivy_bridge_3770k": 59,      # no accessed and dirty bits, no 1 GiB leaves
-    "tigerlake": 90,
+    "corei7_skylake_x": 110,
+    "corei7_haswell_4770": 69,          # no PML
+    "corei7_ivy_bridge_3770k": 69,      # no accessed and dirty bits, no 1 GiB leaves
+    "tigerlake": 110,
 }
 
 

@@ -47,6 +47,14 @@ static void inject(const struct vcpu *v)
 	if (e->type >= EVENT_SW_INT) {
 		vmwrite(VMCS_ENTRY_INSN_LENGTH, e->insn_len);
 	}
+	/* An exit by #DB saves no trap as pending, but in a shadow with TF the entry wants one (27.3.1.5);
+	 * the delivery of this #DB then discards it (27.7.3). */
+	if (e->type == EVENT_HW_EXCEPTION && e->vector == VECTOR_DB &&
+	    (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_TF) &&
+	    (vmread(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS))) {
+		vmwrite(VMCS_GUEST_PENDING_DEBUG,
+			vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+	}
 	vmwrite(VMCS_ENTRY_INTR_INFO, info);
 }
 
@@ -133,6 +141,11 @@ static void exit_exception_or_nmi(struct vcpu *v)
 	}
 	if (vector == VECTOR_DB) {
 		error = vmread32(VMCS_EXIT_QUALIFICATION);
+	}
+	if (INTR_TYPE(info) == EVENT_PRIV_SW_EXCEPTION) {
+		/* INT1: a trap, but RIP stands at it. */
+		vmwrite(VMCS_GUEST_RIP, vmread(VMCS_GUEST_RIP) + insn_len());
+		vmx_write(v, XREG_BLOCKING, vmx_read(v, XREG_BLOCKING) & TM_BLOCK_NMI);
 	}
 	exit_exception(v, vector, info & INTR_HAS_ERROR, error);
 }

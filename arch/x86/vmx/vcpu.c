@@ -18,6 +18,7 @@
 #include "vmcs.h"
 #include "vmx.h"
 
+#define RFLAGS_TF (1u << 8)
 #define VECTOR_DB 1
 #define VECTOR_AC 17
 #define VECTOR_MC 18
@@ -291,6 +292,14 @@ static uint64_t eptp_of(const struct stage2 *s2)
 	       (s2->hw_dirty ? EPTP_ACCESSED_DIRTY : 0);
 }
 
+/* Of a state from outside. In a shadow a single-step trap is pending exactly when TF is set (27.3.1.5). */
+static uint64_t pending_debug(const struct vmx_vcpu *x)
+{
+	bool shadow = x->regs[XREG_BLOCKING] & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
+
+	return shadow && (x->regs[XREG_RFLAGS] & RFLAGS_TF) ? PENDING_DEBUG_BS : 0;
+}
+
 void vmx_load(struct vcpu *v)
 {
 	struct vmx_vcpu *x = &v->arch.vmx;
@@ -312,6 +321,9 @@ void vmx_load(struct vcpu *v)
 	vmwrite(VMCS_CR0_SHADOW, v->arch.cr0_shown);
 	vmwrite(VMCS_CR4_SHADOW, v->arch.cr4_shown);
 	entry_controls(x->regs[XREG_EFER]);
+	if (x->changed & 1ull << XREG_BLOCKING) {
+		vmwrite(VMCS_GUEST_PENDING_DEBUG, pending_debug(x));
+	}
 	while (x->changed != 0) {
 		unsigned r = (unsigned)__builtin_ctzll(x->changed);
 
@@ -342,6 +354,11 @@ void vmx_window(struct vcpu *v, unsigned what)
 	struct vmx_vcpu *x = &v->arch.vmx;
 	uint32_t proc = x->proc & ~(PROC_IRQ_WINDOW | PROC_NMI_WINDOW);
 
+	/* A processor may open the NMI window in the shadow of STI (26.2), where none is injected: no
+	 * instruction would be executed ever again. IF is 1 there, so an interrupt window opens behind. */
+	if ((what & WINDOW_NMI) && (vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKED_BY_STI)) {
+		what = WINDOW_IRQ;
+	}
 	proc |= what & WINDOW_IRQ ? PROC_IRQ_WINDOW : 0;
 	proc |= what & WINDOW_NMI ? PROC_NMI_WINDOW : 0;
 	if (proc != x->proc) {

@@ -171,6 +171,7 @@
 #define BLOCKED_BY_STI 1u
 #define BLOCKED_BY_MOV_SS 2u
 #define BLOCKED_BY_NMI 8u
+#define PENDING_DEBUG_BS (1u << 14)	/* 25.4.2 */
 
 /* EPT pointer, 25.6.11 */
 #define EPTP_WRITE_BACK 6u

@@ -108,8 +108,82 @@ static void test_iret(void)
 	nmi_hook = NULL;
 }
 
+/* A processor may open the window for NMIs in the shadow of STI, and need not take one there. */
+static void test_nmi_in_shadow(void)
+{
+	uint64_t rip;
+
+	guest_start(guest_forever);
+	set(XREG_RFLAGS, 0x202);
+	set(XREG_BLOCKING, TM_BLOCK_STI);
+	rip = get(XREG_RIP);
+	vmx_ops.window(&vcpu, WINDOW_NMI);
+	enter_once();
+	point(last.kind == NOTHING && get(XREG_BLOCKING) == 0, "a window for NMIs behind STI's shadow");
+	vmx_ops.window(&vcpu, WINDOW_NMI);
+	enter_once();
+	point(last.kind == NOTHING && get(XREG_RIP) - rip < 32, "and at once without a shadow");
+	vmx_ops.window(&vcpu, WINDOW_NONE);
+}
+
+/* 27.3.1.5: in a shadow with TF set a trap must be pending, and an exit by #DB saves none. */
+static void test_step_in_shadow(void)
+{
+	unsigned before = traps[1];
+
+	guest_start(guest_steps);
+	point(run_until(CALL, 5) && last.a == MARK_STEPS, "a guest that steps itself over STI");
+	enter_once();
+	point(last.kind == EXCEPTION && last.a == 1 && (get(XREG_RFLAGS) & 0x300) == 0x300, "the trap");
+	set(XREG_BLOCKING, TM_BLOCK_STI);	/* a processor saves the shadow, Bochs 2.7 does not */
+	event(EVENT_HW_EXCEPTION, 1);
+	enter_once();
+	point(last.kind == EXCEPTION && last.a == 1 && traps[1] == before + 1,
+	      "delivered, and the next one comes");
+	event(EVENT_HW_EXCEPTION, 1);
+	while (last.kind == EXCEPTION && traps[1] < before + 9) {
+		enter_once();
+		if (last.kind == EXCEPTION) {
+			event(EVENT_HW_EXCEPTION, 1);
+		}
+	}
+	point(last.kind == CALL && last.a == MARK_STEPPED, "until it has had enough");
+	/* The same from outside. */
+	guest_start(guest_forever);
+	vmx_ops.put(&vcpu);
+	set(XREG_RFLAGS, 0x302);
+	set(XREG_BLOCKING, TM_BLOCK_STI);
+	vmx_ops.load(&vcpu);
+	enter_once();
+	point(last.kind == EXCEPTION && last.a == 1, "TF and a shadow, restored: the trap is pending");
+	vmx_ops.put(&vcpu);
+	set(XREG_RFLAGS, 0x202);
+	set(XREG_BLOCKING, TM_BLOCK_STI);
+	vmx_ops.load(&vcpu);
+	vmx_ops.window(&vcpu, WINDOW_IRQ);
+	enter_once();
+	point(last.kind == NOTHING && get(XREG_BLOCKING) == 0, "a shadow without TF: none is");
+	vmx_ops.window(&vcpu, WINDOW_NONE);
+}
+
+/* 28.2.2: the exit by INT1 comes before it, but it is a trap. */
+static void test_int1(void)
+{
+	unsigned before = traps[1];
+
+	guest_start(guest_int1);
+	enter_once();
+	point(last.kind == EXCEPTION && last.a == 1, "INT1");
+	event(EVENT_HW_EXCEPTION, 1);
+	point(run_until(CALL, 1) && last.a == MARK_INT1 && traps[1] == before + 1, "once, and on behind it");
+}
+
 void test_events(void)
 {
+	test_nmi_in_shadow();
+	test_step_in_shadow();
+	test_int1();
+
 	test_injection();
 	test_interrupted_irq();
 	test_interrupted_nmi();

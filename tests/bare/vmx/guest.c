@@ -241,6 +241,20 @@ void guest_nmi(void)
 	}
 }
 
+/* The first instruction with TF set is STI. */
+void guest_steps(void)
+{
+	guest_call(MARK_STEPS);
+	__asm__ volatile("pushq $0x102; popfq; sti; nop; pushq $2; popfq" : : : "memory", "cc");
+	guest_call(MARK_STEPPED);
+}
+
+void guest_int1(void)
+{
+	__asm__ volatile(".byte 0xf1" : : : "memory");
+	guest_call(MARK_INT1);
+}
+
 static void write_pages(uint64_t from, uint64_t to)
 {
 	for (uint64_t i = from; i < to; i++) {

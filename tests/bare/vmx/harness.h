@@ -78,12 +78,15 @@ void guest_waits(void);
 void guest_masked(void);
 void guest_forever(void);
 void guest_nmi(void);
+void guest_steps(void);
+void guest_int1(void);
 void guest_writes(void);
 void guest_full(void);
 void guest_trap(uint64_t vector, uint64_t *frame);
 
 enum { MARK_CALLS = 7, MARK_INSNS, MARK_CONTROL, MARK_TOUCH1, MARK_TOUCH2, MARK_WAITED, MARK_MASKED,
-	MARK_OPEN, MARK_NMI_FIRST, MARK_NMI_LOOP, MARK_HOOK, MARK_WRITTEN, MARK_FULL1, MARK_FULL2 };
+	MARK_OPEN, MARK_NMI_FIRST, MARK_NMI_LOOP, MARK_HOOK, MARK_WRITTEN, MARK_FULL1, MARK_FULL2,
+	MARK_STEPS, MARK_STEPPED, MARK_INT1 };
 static inline uint64_t guest_call(uint64_t mark)
 {
 	__asm__ volatile("vmcall" : "+a"(mark) : : "memory");
