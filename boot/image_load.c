@@ -114,7 +114,8 @@ static int elf_header(const struct image_job *j, bool x86, struct elf_info *e)
 		return IMAGE_ESHORT;
 	}
 	/* EI_CLASS 64, EI_DATA little-endian, EI_VERSION 1 */
-	if (image_get(image, 4, 1) != 2 || image_get(image, 5, 1) != 1 || image_get(image, 6, 1) != 1 ||
+	if (image_get(image, 4, 1) != 2 || image_get(image, 5, 1) != 1 ||
+	    image_get(image, 6, 1) != 1 ||
 	    image_get(image, ELF_MACHINE, 2) != (x86 ? EM_X86_64 : EM_AARCH64)) {
 		return IMAGE_ECLASS;
 	}
@@ -185,7 +186,8 @@ static bool entry_ok(const void *image, const struct elf_info *e, uint64_t align
 	for (uint64_t i = 0; i < e->phnum; i++) {
 		uint64_t ph = e->phoff + i * PH_SIZE;
 
-		if (image_get(image, ph, 4) == PT_LOAD && (image_get(image, ph + PH_FLAGS, 4) & PF_X) != 0 &&
+		if (image_get(image, ph, 4) == PT_LOAD &&
+		    (image_get(image, ph + PH_FLAGS, 4) & PF_X) != 0 &&
 		    image_inside(e->entry, 4, image_get(image, ph + PH_PADDR, 8),
 			   image_get(image, ph + PH_FILESZ, 8))) {
 			return e->entry % align == 0 && e->entry <= UINT64_MAX - bias;

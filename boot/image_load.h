@@ -35,7 +35,7 @@ enum image_error {
 	IMAGE_EENTRY = -9,	/* entry point in no loaded executable segment */
 	IMAGE_EMANY = -10,	/* more segments than we take */
 	IMAGE_EGZIP = -11,	/* compressed: unpack it first */
-	IMAGE_EPROTOCOL = -12,	/* a bzImage without 64-bit entry, a Multiboot header that asks too much */
+	IMAGE_EPROTOCOL = -12,	/* bzImage without 64-bit entry, Multiboot that asks too much */
 };
 
 /* Copy file_size bytes from image + offset to gpa, then zero up to mem_size. */

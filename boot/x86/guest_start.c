@@ -90,7 +90,7 @@ uint64_t guest_start_place(struct guest_fdt_range ram, uint64_t low, uint64_t hi
 	return end >= ram.base && apart(end, low, high) ? end : ~(uint64_t)0;
 }
 
-/* ---- memory map -------------------------------------------------------------------------------- */
+/* ---- memory map ------------------------------------------------------------------------------ */
 
 static void add(struct e820 *m, uint64_t start, uint64_t end, uint32_t type)
 {
@@ -137,7 +137,7 @@ static void make_map(struct e820 *m, const struct guest_fdt *g, uint64_t at)
 	}
 }
 
-/* ---- Linux -------------------------------------------------------------------------------------- */
+/* ---- Linux ----------------------------------------------------------------------------------- */
 
 static void build_params(uint8_t *p, uint64_t at, const struct guest_fdt *g,
 			 const struct image_plan *plan, const uint8_t *image)
@@ -179,7 +179,7 @@ static void build_params(uint8_t *p, uint64_t at, const struct guest_fdt *g,
 	}
 }
 
-/* ---- Multiboot ---------------------------------------------------------------------------------- */
+/* ---- Multiboot ------------------------------------------------------------------------------- */
 
 static void build_multiboot(uint8_t *p, uint64_t at, const struct guest_fdt *g)
 {
@@ -212,7 +212,7 @@ static void build_multiboot(uint8_t *p, uint64_t at, const struct guest_fdt *g)
 	}
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 /* Flat segments (SDM volume 3, 3.4.5): 0x10 64-bit code, 0x18 data, 0x20 32-bit code. */
 static void build_gdt(uint8_t *p)
@@ -270,6 +270,6 @@ int guest_start_build(void *buf, uint64_t at, const struct guest_fdt *g,
 	guest_acpi_build(p + GUEST_START_ACPI, at + GUEST_START_ACPI, g->cpus);
 	tree.machine = GUEST_X86;
 	*arg = at | (plan->kind == IMAGE_MULTIBOOT ? GUEST_START_MULTIBOOT : GUEST_START_64);
-	return guest_fdt_build(p + GUEST_START_FDT, GUEST_START_X86_SIZE - GUEST_START_FDT, &tree) < 0 ?
-		       -1 : 0;
+	p += GUEST_START_FDT;
+	return guest_fdt_build(p, GUEST_START_X86_SIZE - GUEST_START_FDT, &tree) < 0 ? -1 : 0;
 }

@@ -27,7 +27,7 @@ uint32_t hv_arch(void)
 void hv_cpu_features(uint64_t feature[SNAP_FEATURES])
 {
 	static const uint32_t leaf[SNAP_FEATURES][2] = {
-		{0, 0}, {1, 0}, {7, 0}, {0xd, 0}, {0xd, 1}, {0x80000001u, 0}, {0x80000008u, 0}, {0, 0},
+		{0, 0}, {1, 0}, {7, 0}, {0xd, 0}, {0xd, 1}, {0x80000001u, 0}, {0x80000008u, 0},
 	};
 	uint32_t r[4];
 
@@ -207,7 +207,8 @@ static bool board_equal(const struct tm_board_state *a, const struct tm_board_st
 	}
 	t.pm_timer = b->pm_timer;
 	for (unsigned i = 0; i < 3; i++) {
-		if (b->pit[i].start < a->pit[i].start || b->pit[i].start - a->pit[i].start > elapsed) {
+		if (b->pit[i].start < a->pit[i].start ||
+		    b->pit[i].start - a->pit[i].start > elapsed) {
 			return false;
 		}
 		t.pit[i].start = b->pit[i].start;
@@ -254,7 +255,8 @@ static void name_regs(size_t at, const void *saved, char *why, size_t why_size)
 	if (at < offsetof(struct tm_regs, rip)) {
 		snprintf(why, why_size, "%s", name[at / 8]);
 	} else if (at >= msr && at < msr + sizeof(r->msr)) {
-		snprintf(why, why_size, "MSR %x", (unsigned)r->msr[(at - msr) / sizeof(r->msr[0])].msr);
+		snprintf(why, why_size, "MSR %x",
+			 (unsigned)r->msr[(at - msr) / sizeof(r->msr[0])].msr);
 	} else {
 		snprintf(why, why_size, "byte %u of the registers", (unsigned)at);
 	}

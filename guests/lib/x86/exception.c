@@ -91,8 +91,8 @@ static _Noreturn void crash_dump(const struct frame *f)
 			  (unsigned long long)read_cr2(), (unsigned long long)f->rip);
 	tm_console_printf(" (+0x%llx)\n", (unsigned long long)(f->rip - base));
 	for (unsigned i = 0; i < 15; i++) {
-		tm_console_printf("%-3s %016llx%s", name[14 - i], (unsigned long long)f->gpr[14 - i],
-				  i % 4 == 3 ? "\n" : "  ");
+		tm_console_printf("%-3s %016llx%s", name[14 - i],
+				  (unsigned long long)f->gpr[14 - i], i % 4 == 3 ? "\n" : "  ");
 	}
 	tm_console_printf("rsp %016llx\nrflags %llx code", (unsigned long long)f->rsp,
 			  (unsigned long long)f->rflags);

@@ -51,8 +51,10 @@ bool tm_apic_on(void)
 
 static uint32_t number_of(uint32_t vector)
 {
-	return vector == TM_VECTOR_TIMER ? TM_IRQ_VTIMER :
-	       vector >= TM_VECTOR_SGI && vector < TM_VECTOR_SGI + 16 ? vector - TM_VECTOR_SGI : vector;
+	if (vector == TM_VECTOR_TIMER) {
+		return TM_IRQ_VTIMER;
+	}
+	return vector >= TM_VECTOR_SGI && vector < TM_VECTOR_SGI + 16 ? vector - TM_VECTOR_SGI : vector;
 }
 
 static uint32_t vector_of(uint32_t number)

@@ -8,7 +8,7 @@
 #define PERCPU_ARMED 16
 #define PERCPU_FLAGS 24
 #define PERCPU_VALUE 32
-#define PERCPU_GUARD 40		/* libfdt comes as a hosted archive: its stack guard is at FS:0x28 */
+#define PERCPU_GUARD 40		/* at FS:0x28, for libfdt: it comes as a hosted archive */
 #define PERCPU_SAVED 48		/* rbx rbp r12 r13 r14 r15 */
 
 #define START_SP 0
@@ -39,7 +39,7 @@ struct percpu {
 	uint64_t value;
 	uint64_t guard;
 	uint64_t saved[6];
-	uint64_t esr;			/* of the exception that ended the probe: vector << 32 | error */
+	uint64_t esr;			/* what ended the probe: vector << 32 | error code */
 	uint64_t far;
 	uint64_t vector;
 	uint32_t index;

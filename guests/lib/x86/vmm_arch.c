@@ -62,7 +62,7 @@ void vmm_boot_regs(struct tm_regs *r, uint64_t entry, uint64_t arg, bool powered
 	r->powered_on = powered_on ? 1 : 0;
 	r->n = 1;
 	r->msr[0] = (struct tm_msr){.msr = MSR_PAT, .val = PAT_RESET};
-	/* x87 control word and MXCSR as after a reset; the header's XSTATE_BV says what is not initial. */
+	/* x87 control word and MXCSR as after a reset */
 	r->xsave[0] = 0x7f;
 	r->xsave[1] = 0x03;
 	r->xsave[24] = 0x80;

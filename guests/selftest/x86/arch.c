@@ -75,7 +75,8 @@ void arch_interrupts(void)
 
 	tm_delay_us(20000);
 	ticks = (tm_in32(PM_TIMER) - start) & 0xffffff;
-	tap_ok(ticks > PM_HZ / 50 * 9 / 10 && ticks < PM_HZ / 5, "PM timer: %u ticks in 20 ms", ticks);
+	tap_ok(ticks > PM_HZ / 50 * 9 / 10 && ticks < PM_HZ / 5, "PM timer: %u ticks in 20 ms",
+	       ticks);
 	irq_count = 0;
 	tm_irq_handle(0x51, count_irq, NULL);
 	tm_irq_set_pending(0x51);

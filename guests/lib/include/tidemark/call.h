@@ -403,8 +403,9 @@ static inline int tm_uart_state(uint32_t vm, enum tm_state_op op, struct tm_uart
 /* --- any VM ----------------------------------------------------------------------------------- */
 
 /*
- * With the YIELD or PAUSE instruction besides: a vCPU that waits for one on another physical CPU would hold
- * up an emulator that runs one CPU at a time (100 ms of virtual time a turn in QEMU's icount mode).
+ * With the YIELD or PAUSE instruction besides: a vCPU that waits for one on another physical CPU
+ * would hold up an emulator that runs one CPU at a time (100 ms of virtual time a turn in QEMU's
+ * icount mode).
  */
 static inline int tm_yield(void)
 {

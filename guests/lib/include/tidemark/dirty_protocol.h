@@ -30,7 +30,7 @@ enum dirty_kind {
 	DIRTY_CROSS = 2,	/* 8-byte store that ends in the next page: two pages, two rows */
 	DIRTY_ZVA = 3,		/* DC ZVA (x86: REP STOS) over a block that was not zero */
 	DIRTY_STP = 4,		/* store pair (MOVUPS) */
-	DIRTY_ATOMIC = 5,	/* load-exclusive, add, store-exclusive (LOCK CMPXCHG); a shared word */
+	DIRTY_ATOMIC = 5,	/* exclusive load, add, store (LOCK CMPXCHG) to a shared word */
 	DIRTY_BYTE = 6,		/* one byte */
 	DIRTY_LSE = 7,		/* LDADD (LOCK XADD) where the CPU has LSE, else as ATOMIC */
 	DIRTY_KINDS = 8,

@@ -26,7 +26,7 @@ struct tm_boot {
 	uint32_t rsvd_count;
 	struct tm_range image;			/* this program, heap and stacks included */
 	struct tm_range initrd;			/* size 0: none */
-	uint64_t mpidr[TM_GUEST_CPUS];		/* by CPU index, in the tree's order; x86: APIC ids */
+	uint64_t mpidr[TM_GUEST_CPUS];		/* by CPU index, in the tree's order; x86: APIC id */
 	uint32_t cpu_count;
 	uint32_t gic_version;			/* 2, 3, or 0 when the tree has none */
 	struct tm_range gicd;
@@ -53,15 +53,15 @@ _Noreturn void tm_crash(const char *fmt, ...) __attribute__((format(printf, 1, 2
 /* Index of this CPU in tm_boot.mpidr; the boot CPU is 0 whatever its place in the tree. */
 uint32_t tm_cpu_index(void);
 /*
- * Starts a CPU by PSCI CPU_ON or INIT-SIPI on a stack of its own; fn's return turns it off (CPU_OFF), and it
- * may then be started again. Returns 0 or a PSCI error (on x86 too). fn must not use stdio or malloc: newlib is
- * built for one thread. tm_console_puts is safe on any CPU.
+ * Starts a CPU by PSCI CPU_ON or INIT-SIPI on a stack of its own; fn's return turns it off
+ * (CPU_OFF), and it may then be started again. Returns 0 or a PSCI error, on x86 too. fn must not
+ * use stdio or malloc: newlib is built for one thread. tm_console_puts is safe on any CPU.
  */
 int tm_cpu_start(uint32_t index, void (*fn)(void *arg), void *arg);
 _Noreturn void tm_cpu_off(void);
 
-/* Called for an exception that no probe expects, before the crash dump; true: resume at *pc. esr and
- * far are as in struct tm_probe. */
+/* Called for an exception that no probe expects, before the crash dump; true: resume at *pc.
+ * esr and far are as in struct tm_probe. */
 typedef bool (*tm_fault_hook)(uint64_t esr, uint64_t far, uint64_t *pc);
 void tm_set_fault_hook(tm_fault_hook hook);
 

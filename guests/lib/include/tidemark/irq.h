@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The interrupt controller and the timer, as far as guest programs need them: GICv2/GICv3 and the
- * virtual timer; on x86 the local APIC in x2APIC mode, where numbers are as <tidemark/x86.h> says and
- * calls that only a GIC has do nothing.
+ * virtual timer; on x86 the local APIC in x2APIC mode, where numbers are as <tidemark/x86.h> says
+ * and calls that only a GIC has do nothing.
  */
 #ifndef TIDEMARK_IRQ_H
 #define TIDEMARK_IRQ_H
@@ -34,7 +34,8 @@ void tm_sgi_send(uint32_t cpu, uint32_t sgi);
 /* arm64, by hand, with interrupts masked: acknowledge (TM_IRQ_NONE: nothing) and finish. */
 uint32_t tm_irq_ack(void);
 void tm_irq_eoi(uint32_t iar);
-/* arm64, with interrupts masked: acknowledges and ends intid if it is the next one, without its handler. */
+/* arm64, with interrupts masked: acknowledges and ends intid if it is the next one, without its
+ * handler. */
 bool tm_irq_consume(uint32_t intid);
 /* Interrupts taken by this CPU through the vector. */
 uint64_t tm_irq_taken(void);

@@ -36,7 +36,8 @@ struct tm_probe tm_probe_insn(uint32_t insn, const uint64_t a[6]);
 struct tm_probe tm_probe_code(const void *code, size_t size, const uint64_t a[6]);
 /* Calls fn(arg); its result is value. */
 struct tm_probe tm_probe_call(uint64_t (*fn)(uint64_t), uint64_t arg);
-/* ESR.DFSC or IFSC says: synchronous external abort. Never on x86: memory of nobody reads as ones. */
+/* ESR.DFSC or IFSC says: synchronous external abort. Never on x86, where memory of nobody reads as
+ * ones. */
 bool tm_probe_is_external(const struct tm_probe *p);
 /* There is memory at the address (8-byte aligned, nobody else writes to it now). */
 bool tm_gpa_is_ram(uint64_t gpa);
