@@ -95,7 +95,7 @@ static const char *check_event(const struct check_state *s)
 	    (!(s->rflags & RFLAGS_IF) || (s->blocking & (TM_BLOCK_STI | TM_BLOCK_MOV_SS)))) {
 		return "interrupt while they are blocked";
 	}
-	return type == EVENT_NMI && (s->blocking & TM_BLOCK_MOV_SS) ? "NMI after MOV SS" : NULL;
+	return type == EVENT_NMI && s->blocking ? "NMI while they are blocked" : NULL;
 }
 
 /* What all usable segments owe. */

@@ -86,6 +86,8 @@ void vcpu_reset_init(struct vcpu *v)
 	virt->write(v, XREG_IDTR_LIMIT, 0xffff);
 	reset_debug(v);
 	reset_events(v);
+	/* What was cached with paging on, under this tag, must not serve the next life. */
+	guest_flush(v);
 }
 
 static void reset_msrs(struct vcpu *v)

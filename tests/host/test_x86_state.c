@@ -274,6 +274,33 @@ TEST(starts_pass_the_checks)
 	CHECK_EQ(regs[XREG_RIP] + regs[XREG_SEG(TM_SEG_CS, SEG_BASE)], 0xfffffff0);
 }
 
+/* What the last life cached under its tag is nobody's. */
+TEST(starts_forget_translations)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		start(0, 0);
+		vcpu.arch.new_tag = false;
+		arch_vcpu_reset(&vcpu, starts[i].entry, starts[i].arg);
+		CHECK(vcpu.arch.new_tag);
+	}
+}
+
+/* 27.3.1.5: hardware refuses to enter with it. */
+TEST(no_nmi_while_they_are_blocked)
+{
+	static struct tm_regs r;
+
+	start(0, 0);
+	CHECK_EQ(arch_vcpu_regs_get(&vcpu, &r), 0);
+	r.event = 1u << 31 | EVENT_NMI << 8 | VEC_NMI;
+	r.rflags |= RFLAGS_IF;
+	CHECK_EQ(arch_vcpu_regs_set(&vcpu, &r), 0);
+	for (uint32_t b = 1; b < 8; b++) {
+		r.blocking = b;
+		CHECK_EQ(arch_vcpu_regs_set(&vcpu, &r), -TM_EINVAL);
+	}
+}
+
 TEST(there_and_back)
 {
 	struct tm_regs a, b;
