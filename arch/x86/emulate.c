@@ -333,7 +333,8 @@ bool emulate_write_back(struct vcpu *v)
 		if (move_other(v, &a)) {
 			retire(v, &a.i);
 		}
-		return v->stop_pending;
+	} else {
+		(void)bus(v, &a, NULL, true);	/* asks the manager */
 	}
-	return !bus(v, &a, NULL, true);
+	return true;		/* a store was logged: the ring may be full, the quota used up */
 }

@@ -373,7 +373,7 @@ TEST(the_manager_answers)
 	run_as(movs, 1, 0xd0000000, false, MMIO_MANAGER);
 	arch_vcpu_complete_mmio(&vcpu, 0x5a);
 	CHECK(memory[0x9000] == 0 && vcpu.arch.mmio_write_back);
-	(void)emulate_write_back(&vcpu);
+	CHECK(emulate_write_back(&vcpu));	/* it has stored: requests are looked at again */
 	CHECK_EQ(memory[0x9000], 0x5a);
 	RETIRED(1);
 	/* a write-protected slot: what is read is the memory */

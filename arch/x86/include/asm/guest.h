@@ -170,7 +170,7 @@ struct mmio_region;
 enum mmio_target { MMIO_DEVICE, MMIO_MANAGER, MMIO_NOBODY };
 void emulate_mmio(struct vcpu *v, const struct exit_npf *f, enum mmio_target t,
 		  const struct mmio_region *r);
-/* The rest of a read-modify-write that the manager does. True: it stops again. */
+/* The second half of what the manager has answered. True: requests are to be looked at again. */
 bool emulate_write_back(struct vcpu *v);
 
 
