@@ -216,7 +216,12 @@ bool arch_vcpu_irq_pending(struct vcpu *v)
 	    __atomic_load_n(&a->init_pending, __ATOMIC_RELAXED)) {
 		return true;
 	}
-	return !__atomic_load_n(&a->dead_halt, __ATOMIC_RELAXED) && board_irq_pending(v) >= 0;
+	/* An acknowledged one that has to come again stands in no register of the board any more. */
+	if (a->again.valid && a->again.type == EVENT_NMI) {
+		return true;
+	}
+	return !__atomic_load_n(&a->dead_halt, __ATOMIC_RELAXED) &&
+	       (a->again.valid || board_irq_pending(v) >= 0);
 }
 
 /* INIT: the boot CPU starts again at the reset vector, the others wait for SIPI. */
