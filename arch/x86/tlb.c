@@ -151,7 +151,7 @@ uint16_t arch_vmid_count(void)
 
 unsigned arch_stage2_max_leaf(void)
 {
-	return cpu_features.gib_pages ? 2 : 1;
+	return virt->max_leaf;
 }
 
 unsigned arch_dirty_backends(void)

@@ -100,6 +100,7 @@ static const char *svm_probe(void)
 	svm_features.pause_filter = (f.edx & SVM_PAUSE_FILTER) && (f.edx & SVM_PAUSE_THRESHOLD);
 	svm_ops.asids = f.ebx;
 	svm_ops.backends = 1u << DIRTY_WP | 1u << DIRTY_DBM;
+	svm_ops.max_leaf = cpu_features.gib_pages ? 2 : 1;
 
 	iopm = boot_alloc(IOPM_BYTES, PAGE_SIZE);
 	msrpm = boot_alloc(MSRPM_BYTES, PAGE_SIZE);
