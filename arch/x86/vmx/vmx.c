@@ -131,7 +131,8 @@ static void control_registers(void)
 
 	m->cr0_forced = rdmsr(MSR_VMX_CR0_FIXED0) & ~(uint64_t)(CR0_PE | CR0_PG);
 	m->cr0_hidden = CR0_CD | CR0_NW;
-	m->cr4_forced = rdmsr(MSR_VMX_CR4_FIXED0);
+	/* A machine check with CR4.MCE = 0, the guest's choice, would shut the CPU down. */
+	m->cr4_forced = rdmsr(MSR_VMX_CR4_FIXED0) | CR4_MCE;
 	m->cr0_owned = (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | CR0_PG) &
 		       ~m->cr0_forced;
 	m->cr4_owned = harmless & policy_cr4_allowed() & ~m->cr4_forced;
