@@ -6,6 +6,7 @@
 #include <arch/cpu.h>
 #include <arch/vcpu.h>
 #include <asm/board.h>
+#include <asm/enter.h>
 #include <asm/guest.h>
 #include <hyp/entry.h>
 #include <hyp/fault.h>
@@ -23,26 +24,6 @@ static bool may_call(struct vcpu *v)
 	       (virt->read(v, XREG_SEG(TM_SEG_CS, SEG_ATTRIBUTES)) & SEG_L) && guest_cpl(v) == 0;
 }
 
-/* No canary: the handler gets arguments and fills in results, and this path is counted. */
-__attribute__((no_stack_protector)) void exit_hypercall_64(struct vcpu *v)
-{
-	uint64_t *r = v->arch.gpr;
-	struct hc_call c;
-
-	c.vcpu = v;
-	c.arg[0] = r[GPR_RDI];
-	c.arg[1] = r[GPR_RSI];
-	c.arg[2] = r[GPR_RDX];
-	c.arg[3] = r[GPR_R10];
-	c.arg[4] = r[GPR_R8];
-	c.arg[5] = r[GPR_R9];
-	/* Upper bits of the number are 0 in every call there is. */
-	r[GPR_RAX] = (uint64_t)hypercall_dispatch(&c, r[GPR_RAX] >> 32 ? ~0u : (uint32_t)r[GPR_RAX]);
-	r[GPR_RDI] = c.res[0];
-	r[GPR_RSI] = c.res[1];
-	r[GPR_RDX] = c.res[2];
-}
-
 void exit_hypercall(struct vcpu *v, unsigned len)
 {
 	if (unlikely(!may_call(v))) {
@@ -50,7 +31,7 @@ void exit_hypercall(struct vcpu *v, unsigned len)
 		return;
 	}
 	guest_skip(v, len);
-	exit_hypercall_64(v);
+	hypercall_now(v);
 }
 
 /* With IF = 0 only an NMI or INIT ends it. When nobody is left to send one, it is the VM's end. */

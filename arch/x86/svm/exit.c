@@ -134,7 +134,7 @@ static unsigned decoded_len(struct vcpu *v, const struct vmcb *b)
 {
 	uint64_t linear = b->cs.base + b->rip;
 	struct svm_len *l = &v->arch.svm.len[linear % SVM_LENS];
-	struct svm_insn in;
+	struct x86_insn in;
 
 	if (unlikely(l->linear != linear || l->cr3 != b->cr3 || l->exitcode != (uint16_t)b->exitcode ||
 		     !l->len)) {
@@ -178,7 +178,7 @@ bool svm_skip(struct vcpu *v, unsigned len)
 	return true;
 }
 
-static inline void exit_vmmcall(struct vcpu *v, struct vmcb *b)
+static inline __attribute__((always_inline)) void exit_vmmcall(struct vcpu *v, struct vmcb *b)
 {
 	unsigned len = svm_features.nrips ? hw_len(b) : LEN_VMMCALL;
 
@@ -191,18 +191,18 @@ static inline void exit_vmmcall(struct vcpu *v, struct vmcb *b)
 	} else {
 		guest_skip(v, len);
 	}
-	exit_hypercall_64(v);
+	hypercall_now(v);
 }
 
 static void exit_mov_cr(struct vcpu *v, const struct vmcb *b, unsigned cr, bool write)
 {
 	unsigned gpr, len = hw_len(b);
-	struct svm_insn in;
+	struct x86_insn in;
 
 	if (svm_features.decode_assists && len) {
 		gpr = b->exitinfo1 & 15;
-	} else if (svm_insn_get(v, &in)) {
-		gpr = (in.modrm & 7u) | (in.rex & 1u) << 3;
+	} else if (svm_insn_get(v, &in) && in.op == (write ? X86_OP_MOV_TO_CR : X86_OP_MOV_FROM_CR)) {
+		gpr = in.rm;
 		len = in.len;
 	} else {
 		return;
@@ -219,12 +219,12 @@ static void exit_mov_cr(struct vcpu *v, const struct vmcb *b, unsigned cr, bool 
 static void exit_mov_dr(struct vcpu *v, const struct vmcb *b, unsigned dr, bool write)
 {
 	unsigned gpr, len = hw_len(b);
-	struct svm_insn in;
+	struct x86_insn in;
 
 	if (svm_features.decode_assists && len) {
 		gpr = b->exitinfo1 & 15;
-	} else if (svm_insn_get(v, &in)) {
-		gpr = (in.modrm & 7u) | (in.rex & 1u) << 3;
+	} else if (svm_insn_get(v, &in) && in.op == (write ? X86_OP_MOV_TO_DR : X86_OP_MOV_FROM_DR)) {
+		gpr = in.rm;
 		len = in.len;
 	} else {
 		return;
@@ -239,22 +239,15 @@ static void exit_ioio(struct vcpu *v, const struct vmcb *b)
 		.port = IOIO_PORT(info),
 		.size = (uint8_t)IOIO_SIZE(info),
 		.write = !(info & IOIO_IN),
-		.string = info & IOIO_STRING,
-		.rep = info & IOIO_REP,
-		.segment = TM_SEG_DS,
-		.addr_size = (uint8_t)IOIO_ADDR(info),
 	};
-	struct svm_insn in;
 
-	if (io.string) {
-		if (svm_features.decode_assists) {
-			io.segment = (uint8_t)IOIO_SEGMENT(info);
-		} else if (!svm_insn_get(v, &in)) {
+	if (info & IOIO_STRING) {
+		io.string = true;
+		io.rep = info & IOIO_REP;
+		io.addr_size = (uint8_t)IOIO_ADDR(info);	/* TCG leaves it out */
+		io.segment = (uint8_t)IOIO_SEGMENT(info);
+		if (!svm_features.decode_assists && !svm_insn_string(v, &io)) {
 			return;
-		} else {
-			/* TCG leaves the address size out as well. */
-			io.segment = in.segment;
-			io.addr_size = svm_insn_addr_size(v, &in);
 		}
 	}
 	exit_io(v, &io, (unsigned)(b->exitinfo2 - b->rip));
@@ -312,13 +305,13 @@ static void exit_guest_exception(struct vcpu *v, struct vmcb *b, unsigned vector
  */
 static bool refused_cr3(struct vcpu *v, const struct vmcb *b)
 {
-	struct svm_insn in;
+	struct x86_insn in;
 
 	if ((b->exitintinfo & EV_VALID) || guest_state_bad(v) || !svm_insn_get(v, &in) ||
-	    in.opcode != 0x22 || (in.modrm & 0x38) != 3 << 3) {
+	    in.op != X86_OP_MOV_TO_CR || in.reg != 3) {
 		return false;
 	}
-	return vcpu_gpr(v, (in.modrm & 7u) | (in.rex & 1u) << 3) >> cpu_features.phys_bits != 0;
+	return vcpu_gpr(v, in.rm) >> cpu_features.phys_bits != 0;
 }
 
 /* Exits that are neither frequent nor a range. */
@@ -385,7 +378,7 @@ static void dispatch(struct vcpu *v, struct vmcb *b)
 
 	switch (code) {
 	case SVM_VMMCALL:
-		exit_vmmcall(v, b);
+		exit_hypercall(v, svm_features.nrips ? hw_len(b) : LEN_VMMCALL);
 		break;
 	case SVM_NPF:
 		exit_nested_fault(v, b);

@@ -3,6 +3,8 @@
 #ifndef SVM_SVM_H
 #define SVM_SVM_H
 
+#include <asm/decode.h>
+#include <asm/exit.h>
 #include <asm/virt.h>
 #include <hyp/vcpu.h>
 
@@ -41,20 +43,11 @@ void svm_exit_iret(struct vcpu *v);
 /* After each exit while AFTER_NMI. True: the exit is the #DB of our own step, and is dealt with. */
 bool svm_nmi_progress(struct vcpu *v);
 
-/* insn.c: the instruction at RIP of an exit that hardware tells nothing about. */
-struct svm_insn {
-	uint8_t len;
-	uint8_t opcode;		/* the byte behind 0x0f, or the only one */
-	uint8_t modrm;
-	uint8_t rex;
-	uint8_t segment;	/* enum tm_segment_index; DS without a prefix */
-	bool lock;
-	bool addr_prefix;
-};
-/* False: it cannot be read (any more); the guest runs it again. */
-bool svm_insn_get(struct vcpu *v, struct svm_insn *in);
-/* In bytes: 2, 4, 8. */
-uint8_t svm_insn_addr_size(struct vcpu *v, const struct svm_insn *in);
+/* insn.c: the instruction at RIP of an exit that hardware tells nothing about. False: it cannot be
+ * read (any more), or is another one; the guest runs it again. */
+bool svm_insn_get(struct vcpu *v, struct x86_insn *in);
+/* INS, OUTS: segment and address size. */
+bool svm_insn_string(struct vcpu *v, struct exit_io *io);
 
 static inline struct vmcb *vmcb_of(struct vcpu *v)
 {

@@ -220,7 +220,7 @@ static inline void exit_vmcall(struct vcpu *v)
 	} else {
 		guest_skip(v, len);
 	}
-	exit_hypercall_64(v);
+	hypercall_now(v);
 }
 
 /* Table 28-3. */

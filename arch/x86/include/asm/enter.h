@@ -6,6 +6,7 @@
 #ifndef ASM_ENTER_H
 #define ASM_ENTER_H
 
+#include <hyp/hypercall.h>
 #include <hyp/sched.h>
 #include <hyp/vcpu.h>
 #include <hyp/vm.h>
@@ -51,6 +52,26 @@ static inline bool enter_again(struct pcpu *c, struct tlb_cpu *t, struct vcpu *v
 	tlb_cpu_left(t);
 	__atomic_store_n(&v->in_guest, false, __ATOMIC_RELEASE);
 	return false;
+}
+
+/* A hypercall of 64-bit code at CPL 0 that is behind RIP already. */
+static inline void hypercall_now(struct vcpu *v)
+{
+	uint64_t *r = v->arch.gpr;
+	struct hc_call c;
+
+	c.vcpu = v;
+	c.arg[0] = r[GPR_RDI];
+	c.arg[1] = r[GPR_RSI];
+	c.arg[2] = r[GPR_RDX];
+	c.arg[3] = r[GPR_R10];
+	c.arg[4] = r[GPR_R8];
+	c.arg[5] = r[GPR_R9];
+	/* Upper bits of the number are 0 in every call there is. */
+	r[GPR_RAX] = (uint64_t)hypercall_dispatch(&c, r[GPR_RAX] >> 32 ? ~0u : (uint32_t)r[GPR_RAX]);
+	r[GPR_RDI] = c.res[0];
+	r[GPR_RSI] = c.res[1];
+	r[GPR_RDX] = c.res[2];
 }
 
 #endif

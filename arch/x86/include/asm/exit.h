@@ -14,8 +14,6 @@
 void guest_skip(struct vcpu *v, unsigned len);
 
 void exit_hypercall(struct vcpu *v, unsigned len);
-/* The rest of it, for a row that knows that it is 64-bit code at CPL 0 and has skipped the call. */
-void exit_hypercall_64(struct vcpu *v);
 void exit_cpuid(struct vcpu *v, unsigned len);
 void exit_rdmsr(struct vcpu *v, unsigned len);
 void exit_wrmsr(struct vcpu *v, unsigned len);
