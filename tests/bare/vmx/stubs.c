@@ -8,6 +8,7 @@
 #include <asm/irq.h>
 #include <hyp/boot_info.h>
 #include <hyp/dirty_hw.h>
+#include <hyp/hypercall.h>
 #include <hyp/log.h>
 #include <hyp/page_alloc.h>
 #include "harness.h"
@@ -247,9 +248,11 @@ void guest_skip(struct vcpu *v, unsigned len)
 	vmx_ops.write(v, XREG_BLOCKING, vmx_ops.read(v, XREG_BLOCKING) & TM_BLOCK_NMI);
 }
 
-void exit_hypercall_64(struct vcpu *v)
+int64_t hypercall_dispatch(struct hc_call *c, uint32_t fn)
 {
-	record(CALL, v->arch.gpr[GPR_RAX], 1, 0, 0);
+	c->res[0] = c->res[1] = c->res[2] = 0;
+	record(CALL, fn, 1, 0, 0);
+	return 0;
 }
 
 /* Only a VMCALL outside 64-bit mode makes it here. */
