@@ -535,6 +535,6 @@ bench: guests $(INITRAMFS) $(PLUGINS)
 	@$(PYTHON) tests/tools/bench.py run --build $(O) --sysroot $(SYSROOT)
 
 sdk: $(GUEST_LIB) $(GUEST_LDS) $(NEWLIB_STAMP)
-	@tests/tools/sdk.sh $(O) $(NEWLIB) $(GUEST_LIB) $(GUEST_LDS) $(SYSROOT)
+	@tests/tools/sdk.sh $(O) $(NEWLIB) $(GUEST_LIB) $(GUEST_LDS) $(LIBFDT) $(TRIPLE) '$(GUEST_ARCH_$(ARCH))'
 
 endif
