@@ -521,6 +521,21 @@ TEST(priorities_against_a_model)
 	}
 }
 
+// Asked by the CPU that has put it away, while it ends an interrupt on another one.
+TEST(asked_in_the_middle_of_an_eoi)
+{
+	struct vcpu *v = &vcpus[3];
+
+	power_on();
+	enable(v);
+	CHECK(lapic_post(v, 0x80, false));
+	CHECK_EQ(board_irq_accept(v), 0x80);
+	CHECK(lapic_post(v, 0x40, false));
+	CHECK_EQ(board_irq_pending(v), -1);
+	v->arch.lapic.isr[4] = 0;
+	CHECK_EQ(board_irq_pending(v), 0x40);
+}
+
 TEST(only_others_are_kicked)
 {
 	power_on();

@@ -33,13 +33,16 @@ uint32_t lapic_ldr(const struct lapic *l)
 /* The vector in service that is served first, or -1. */
 static int in_service(const struct lapic *l)
 {
+	uint32_t words = READ_ONCE(l->isr_words), w;
 	unsigned i;
 
-	if (!l->isr_words) {
+	if (!words) {
 		return -1;
 	}
-	i = 31u - (unsigned)__builtin_clz(l->isr_words);
-	return (int)(i * 32 + 31) - __builtin_clz(l->isr[i & 7]);
+	i = 31u - (unsigned)__builtin_clz(words);
+	w = READ_ONCE(l->isr[i & 7]);
+	/* 0: we ask for a vCPU that was put away here and runs elsewhere already. */
+	return likely(w != 0) ? (int)(i * 32 + 31) - __builtin_clz(w) : -1;
 }
 
 unsigned lapic_ppr(const struct lapic *l)
