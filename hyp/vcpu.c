@@ -394,10 +394,11 @@ void vcpu_run_orphan(struct vcpu *v)
 	spin_unlock(&v->lock);
 }
 
-/* After powered_on was written from outside: a vCPU that is not stopped follows it. */
+/* After registers were written from outside: a vCPU that is not stopped follows powered_on, and one
+ * that waited may be told to run; if not, it waits again. */
 void vcpu_power_changed_locked(struct vcpu *v)
 {
-	if (v->powered_on && v->state == TM_VCPU_OFF) {
+	if (v->powered_on && (v->state == TM_VCPU_OFF || v->state == TM_VCPU_WAITING)) {
 		v->state = TM_VCPU_READY;
 		sched_enqueue_locked(v);
 	} else if (!v->powered_on && (v->state == TM_VCPU_READY || v->state == TM_VCPU_WAITING)) {

@@ -573,6 +573,25 @@ TEST(power_by_registers)
 	end();
 }
 
+// REGS_SET of a paused VM may tell one that waits to run.
+TEST(waiting_by_registers)
+{
+	begin(1, 1, 0, 0);
+	CHECK_EQ(run(0), 0);
+	CHECK(enter(0) == vcpu(0));
+	vcpu_wait(vcpu(0));
+	CHECK(enter(0) == NULL);
+	CHECK_EQ(vcpu(0)->state, TM_VCPU_WAITING);
+	CHECK_EQ(hc(TM_HC_VM_PAUSE, h, 0, 0, 0, 0, 0), 0);
+	spin_lock(&vcpu(0)->lock);
+	vcpu_power_changed_locked(vcpu(0));
+	spin_unlock(&vcpu(0)->lock);
+	CHECK(enter(0) == NULL);
+	CHECK_EQ(hc(TM_HC_VM_RESUME, h, 0, 0, 0, 0, 0), 0);
+	CHECK(enter(0) == vcpu(0));
+	end();
+}
+
 TEST(mmio_completion)
 {
 	struct tm_run_page *r;
