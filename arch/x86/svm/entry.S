@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The switch. Interrupts are masked by RFLAGS.IF when we come here, and were when the last look at
- * the requests was taken: a kick sent since then is pending. With V_INTR_MASKING, RFLAGS.IF at VMRUN
- * decides whether physical interrupts are taken in the guest (APM volume 2, 15.21.1), so IF is set
- * under GIF = 0, and a pending kick ends the guest's run before its first instruction. NMIs wait for
- * STGI, by which time our own TR is back.
+ * the requests was taken: a kick sent since then is pending. With V_INTR_MASKING, RFLAGS.IF at
+ * VMRUN decides whether physical interrupts are taken in the guest (APM volume 2, 15.21.1), so IF
+ * is set under GIF = 0, and a pending kick ends the guest's run before its first instruction. NMIs
+ * wait for STGI, by which time our own TR is back.
  */
 #include <asm/vcpu.h>
 
 #define GPR(n) (VCPU_GPR + 8 * (n))
 
 /*
- * In: RDI = vcpu, RSI = address of its VMCB, RDX = of this CPU's host VMCB. Out: RDI as it was. Not a C
- * function: every other register but RSP and RBP is lost (svm_run() says so to the compiler).
+ * In: RDI = vcpu, RSI = address of its VMCB, RDX = of this CPU's host VMCB. Out: RDI as it was. Not
+ * a C function: every other register but RSP and RBP is lost (svm_run() says so to the compiler).
  */
 	.section .text.svm_enter, "ax"
 	.globl svm_enter

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * One entry and one exit: events in and out of the VMCB, and the exit code as one call of asm/exit.h.
- * Runs on the CPU that has the vCPU loaded, interrupts masked, no lock held.
+ * One entry and one exit: events in and out of the VMCB, and the exit code as one call of
+ * asm/exit.h. Runs on the CPU that has the vCPU loaded, interrupts masked, no lock held.
  */
 #include <asm/enter.h>
 #include <asm/guest.h>
@@ -17,34 +17,7 @@
 	 1u << VEC_AC | 1u << 21)
 #define ATTRIB_L (1u << 9)
 
-/* ---- before the entry -------------------------------------------------------------------------- */
-
-/*
- * Events of software (INT n, INT3, INTO) are not injected: RIP is at the instruction, which runs again
- * and does the same. That needs no return address, which a CPU without NRIPS could not be told.
- */
-static void inject(struct vcpu *v, struct vmcb *b)
-{
-	const struct x86_event *e = &v->arch.event;
-	uint64_t info = EV_VALID | e->vector;
-
-	switch (e->type) {
-	case EVENT_EXT_INT:
-		info |= EV_INTR << 8;
-		break;
-	case EVENT_NMI:
-		info |= EV_NMI << 8;
-		svm_nmi_mask(v, true);
-		break;
-	case EVENT_HW_EXCEPTION:
-		info |= EV_EXCEPTION << 8;
-		info |= e->has_error ? EV_HAS_ERROR | (uint64_t)e->error << 32 : 0;
-		break;
-	default:
-		return;
-	}
-	b->eventinj = info;
-}
+/* ---- before the entry ------------------------------------------------------------------------ */
 
 /* Whenever there is an event, or something was changed since the last entry. */
 static void before_entry(struct vcpu *v, struct vmcb *b)
@@ -53,7 +26,7 @@ static void before_entry(struct vcpu *v, struct vmcb *b)
 
 	s->after |= AFTER_CHANGE;
 	if (v->arch.event.valid) {
-		inject(v, b);
+		svm_inject(v);
 		v->arch.event.valid = false;
 	}
 	b->cr2 = v->arch.cr2;
@@ -65,35 +38,7 @@ static void before_entry(struct vcpu *v, struct vmcb *b)
 	v->arch.changed = false;
 }
 
-/* ---- after the exit ---------------------------------------------------------------------------- */
-
-/* The event whose delivery the exit interrupted. What an instruction raised, the instruction raises
- * again (see inject). */
-static void take_interrupted(struct vcpu *v, uint64_t info)
-{
-	struct x86_event e = {.valid = true, .vector = (uint8_t)info};
-
-	switch (EV_TYPE(info)) {
-	case EV_INTR:
-		e.type = EVENT_EXT_INT;
-		break;
-	case EV_NMI:
-		e.type = EVENT_NMI;
-		svm_nmi_mask(v, false);
-		break;
-	case EV_EXCEPTION:
-		if (e.vector == VEC_BP || e.vector == VEC_OF) {
-			return;
-		}
-		e.type = EVENT_HW_EXCEPTION;
-		e.has_error = info & EV_HAS_ERROR;
-		e.error = (uint32_t)(info >> 32);
-		break;
-	default:
-		return;
-	}
-	v->arch.event = e;
-}
+/* ---- after the exit -------------------------------------------------------------------------- */
 
 /* True: the exit is dealt with. */
 static bool after_exit(struct vcpu *v, struct vmcb *b)
@@ -105,8 +50,8 @@ static bool after_exit(struct vcpu *v, struct vmcb *b)
 	b->eventinj = 0;
 	b->tlb_control = TLB_NOTHING;
 	b->clean = CLEAN_ALL;
-	/* QEMU's TCG does not load the shadow: an exit before the next instruction must not lose it, or
-	 * an interrupt between STI and HLT is slept over. */
+	/* QEMU's TCG does not load the shadow: an exit before the next instruction must not lose
+	 * it, or an interrupt between STI and HLT is slept over. */
 	if ((after & AFTER_SHADOW) && b->rip == s->shadow_rip) {
 		b->interrupt_shadow |= SHADOW_ACTIVE;
 	}
@@ -136,8 +81,8 @@ static unsigned decoded_len(struct vcpu *v, const struct vmcb *b)
 	struct svm_len *l = &v->arch.svm.len[linear % SVM_LENS];
 	struct x86_insn in;
 
-	if (unlikely(l->linear != linear || l->cr3 != b->cr3 || l->exitcode != (uint16_t)b->exitcode ||
-		     !l->len)) {
+	if (unlikely(l->linear != linear || l->cr3 != b->cr3 ||
+		     l->exitcode != (uint16_t)b->exitcode || !l->len)) {
 		if (!svm_insn_get(v, &in)) {
 			return 0;
 		}
@@ -201,7 +146,8 @@ static void exit_mov_cr(struct vcpu *v, const struct vmcb *b, unsigned cr, bool 
 
 	if (svm_features.decode_assists && len) {
 		gpr = b->exitinfo1 & 15;
-	} else if (svm_insn_get(v, &in) && in.op == (write ? X86_OP_MOV_TO_CR : X86_OP_MOV_FROM_CR)) {
+	} else if (svm_insn_get(v, &in) &&
+		   in.op == (write ? X86_OP_MOV_TO_CR : X86_OP_MOV_FROM_CR)) {
 		gpr = in.rm;
 		len = in.len;
 	} else {
@@ -223,7 +169,8 @@ static void exit_mov_dr(struct vcpu *v, const struct vmcb *b, unsigned dr, bool 
 
 	if (svm_features.decode_assists && len) {
 		gpr = b->exitinfo1 & 15;
-	} else if (svm_insn_get(v, &in) && in.op == (write ? X86_OP_MOV_TO_DR : X86_OP_MOV_FROM_DR)) {
+	} else if (svm_insn_get(v, &in) &&
+		   in.op == (write ? X86_OP_MOV_TO_DR : X86_OP_MOV_FROM_DR)) {
 		gpr = in.rm;
 		len = in.len;
 	} else {
@@ -423,7 +370,7 @@ static void dispatch(struct vcpu *v, struct vmcb *b)
 	}
 }
 
-/* ---- the round --------------------------------------------------------------------------------- */
+/* ---- the round ------------------------------------------------------------------------------- */
 
 /* Debug builds: hardware accepts, or refuses without a word, what our own check names. */
 static bool refused(struct vcpu *v)
@@ -451,8 +398,8 @@ static inline struct vcpu *enter(struct vcpu *v)
 	__asm__ volatile("call svm_enter"
 			 : "+D"(v), "+S"(vmcb_pa), "+d"(host_pa)
 			 :
-			 : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-			   "memory", "cc");
+			 : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+			   "r15", "memory", "cc");
 	return v;
 }
 
@@ -465,7 +412,7 @@ static __attribute__((noinline)) void exit_other(struct vcpu *v, struct pcpu *c,
 		done = after_exit(v, b);
 	}
 	if (unlikely(b->exitintinfo & EV_VALID)) {
-		take_interrupted(v, b->exitintinfo);
+		svm_take_interrupted(v);
 	}
 	guest_exit_begin(c, v);
 	if (likely(!done)) {

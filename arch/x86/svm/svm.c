@@ -49,7 +49,7 @@ static uint64_t host_vmcb(const struct pcpu *c)
 	return cpu_pages.v + (c->id * 2ull + 1) * PAGE_SIZE;
 }
 
-/* ---- the machine ------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 /* Two bits an MSR, read and write; 1 exits. What is in no range exits always. */
 static void msrpm_fill(uint8_t *map)
@@ -120,13 +120,13 @@ static bool svm_cpu_init(struct pcpu *c)
 	if (!(cpuid(0x80000001, 0).ecx & EXT1_SVM) || disabled_by_firmware()) {
 		return false;
 	}
-	/* Nested tables are walked with the host's NXE (APM 15.25.3), which cpu_control_init() set. */
+	/* Nested tables are walked with the host's NXE (15.25.3), which cpu_control_init() set. */
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
 	wrmsr(MSR_VM_HSAVE_PA, cpu_pages.v + c->id * 2ull * PAGE_SIZE);
 	return true;
 }
 
-/* ---- a vCPU ------------------------------------------------------------------------------------ */
+/* ---- a vCPU ---------------------------------------------------------------------------------- */
 
 static void set_intercepts(struct vmcb *b)
 {
@@ -135,8 +135,8 @@ static void set_intercepts(struct vmcb *b)
 	b->intercept_cr = CR_WRITE(4) | CR_READ(8) | CR_WRITE(8);
 	b->intercept_dr = ~0u;
 	b->intercept_exc = SVM_EXCEPTIONS;
-	b->intercept_1 = I1_INTR | I1_NMI | I1_SMI | I1_INIT | I1_RDPMC | I1_CPUID | I1_RSM | I1_INVD |
-			 I1_HLT | I1_INVLPGA | I1_IOIO | I1_MSR | I1_SHUTDOWN;
+	b->intercept_1 = I1_INTR | I1_NMI | I1_SMI | I1_INIT | I1_RDPMC | I1_CPUID | I1_RSM |
+			 I1_INVD | I1_HLT | I1_INVLPGA | I1_IOIO | I1_MSR | I1_SHUTDOWN;
 	b->intercept_2 = I2_VMRUN | I2_VMMCALL | I2_VMLOAD | I2_VMSAVE | I2_STGI | I2_CLGI |
 			 I2_SKINIT | I2_WBINVD | I2_MONITOR | I2_MWAIT | I2_MWAIT_ARMED |
 			 I2_XSETBV | I2_RDPRU;
@@ -198,7 +198,7 @@ static void svm_flush(struct vcpu *v)
 	v->arch.svm.after |= AFTER_FLUSH;
 }
 
-/* ---- guest state ------------------------------------------------------------------------------- */
+/* ---- guest state ----------------------------------------------------------------------------- */
 
 /* Where the plain 64-bit ones are, and which clean bit stands for them. */
 static uint64_t *plain(struct vmcb *b, enum x86_reg r, uint32_t *clean)
@@ -379,7 +379,7 @@ static void svm_write(struct vcpu *v, enum x86_reg r, uint64_t val)
 		svm_set_blocking(v, (unsigned)val);
 		break;
 	default:
-		break;		/* no such thing here: PDPTEs are read by hardware, TSC_AUX is not ours */
+		break;		/* hardware reads PDPTEs itself; TSC_AUX is not ours */
 	}
 }
 

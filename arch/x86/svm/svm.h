@@ -22,18 +22,22 @@ extern struct svm_features {
 #define AFTER_CHANGE 1u		/* before_entry() was there: event, clean bits */
 #define AFTER_FLUSH 2u		/* TLB_CONTROL likewise */
 #define AFTER_SHADOW 8u		/* entered in an interrupt shadow, at shadow_rip */
-#define AFTER_NMI 4u		/* an IRET that ends an NMI, or a step over one instruction, is under way */
+#define AFTER_NMI 4u		/* an IRET that ends an NMI, or a step, is under way */
 
-/* #AC and #DB can recur for ever while they are delivered, with no interrupt in between; #MC is ours. */
+/* #AC and #DB can recur for ever while they are delivered, no interrupt in between; #MC is ours. */
 #define SVM_EXCEPTIONS (1u << 1 | 1u << 17 | 1u << 18)
-/* While stepping: all but the NMI's number, and #BP and #OF, which only their instructions raise. */
+/* While stepping: all but the NMI's number, and #BP and #OF, which are their instructions' own. */
 #define SVM_STEP_EXCEPTIONS (~(1u << 2 | 1u << 3 | 1u << 4))
 
 /* exit.c */
 bool svm_skip(struct vcpu *v, unsigned len);
 void svm_run(struct vcpu *v);
 
-/* window.c */
+/* event.c */
+/* v->arch.event into the VMCB, for the next entry. */
+void svm_inject(struct vcpu *v);
+/* The event whose delivery the last exit interrupted becomes v->arch.event. */
+void svm_take_interrupted(struct vcpu *v);
 void svm_window(struct vcpu *v, unsigned what);
 unsigned svm_blocking(struct vcpu *v);		/* TM_BLOCK_* */
 void svm_set_blocking(struct vcpu *v, unsigned blocking);

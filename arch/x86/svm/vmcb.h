@@ -131,7 +131,7 @@ struct vmcb {
 	uint8_t insn_bytes[15];
 	uint8_t pad4[0x400 - 0xe0];
 
-	/* save area; FS, GS, LDTR, TR and the MSRs from STAR on but PAT move by VMLOAD and VMSAVE */
+	/* save area; FS, GS, LDTR, TR and the MSRs from STAR on but PAT move by VMLOAD, VMSAVE */
 	struct vmcb_seg es, cs, ss, ds, fs, gs, gdtr, ldtr, idtr, tr;
 	uint8_t pad5[0x4cb - 0x4a0];
 	uint8_t cpl;
@@ -153,7 +153,7 @@ struct vmcb {
 };
 
 #define VMCB_AT(field, offset) \
-	_Static_assert(offsetof(struct vmcb, field) == (offset), "APM volume 2, appendix B: " #field)
+	_Static_assert(offsetof(struct vmcb, field) == (offset), "APM volume 2, B: " #field)
 VMCB_AT(intercept_3, 0x014);
 VMCB_AT(pause_threshold, 0x03c);
 VMCB_AT(iopm, 0x040);
@@ -259,6 +259,6 @@ enum svm_exit {
 #define IOIO_SEGMENT(info) ((unsigned)((info) >> 10) & 7u) /* decode assists only */
 #define IOIO_PORT(info) ((uint16_t)((info) >> 16))
 
-#define CR_MOV (1ull << 63)		/* decode assists: exitinfo1 of SVM_CR_*: a MOV, gpr in 3:0 */
+/* With decode assists exitinfo1 of SVM_CR_* and SVM_DR_* has the general register in 3:0. */
 
 #endif

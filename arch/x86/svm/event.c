@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * When a guest can take an interrupt or an NMI. Interrupts: a virtual interrupt of the highest
- * priority is asserted and its delivery intercepted, so the exit comes when RFLAGS.IF and the shadow
- * allow. NMIs have no such help: hardware does not know that the guest is in its NMI handler, so
- * IRET is intercepted from the injection on. The intercept comes before the IRET; NMIs are open again
- * once RIP has left it, which any later exit shows, and if an NMI waits, a step over it.
+ * How events reach a guest, and when it can take an interrupt or an NMI. Interrupts: a virtual
+ * interrupt of the highest priority is asserted and its delivery intercepted, so the exit comes
+ * when RFLAGS.IF and the shadow allow. NMIs have no such help: hardware does not know that the
+ * guest is in its NMI handler, so IRET is intercepted from the injection on. The intercept comes
+ * before the IRET; NMIs are open again once RIP has left it, which any later exit shows, and if an
+ * NMI waits, a step over it.
  *
  * A step is one instruction with TF set and with exceptions intercepted, so that no frame on the
  * guest's stack shows that TF. It also ends a shadow that an exit has interrupted: QEMU's TCG saves
- * the shadow but does not load it at VMRUN, and an interrupt between STI and HLT would be slept over.
- * For the vCPU's owner only; no locks.
+ * the shadow but does not load it at VMRUN, and an interrupt between STI and HLT would be slept
+ * over. For the vCPU's owner only; no locks.
  */
 #include <abi/x86.h>
 #include <arch/cpu.h>
@@ -43,9 +44,10 @@ void svm_nmi_mask(struct vcpu *v, bool masked)
 
 void svm_set_blocking(struct vcpu *v, unsigned blocking)
 {
+	bool shadow = blocking & (TM_BLOCK_STI | TM_BLOCK_MOV_SS);
 	bool masked = blocking & TM_BLOCK_NMI;
 
-	vmcb_of(v)->interrupt_shadow = blocking & (TM_BLOCK_STI | TM_BLOCK_MOV_SS) ? SHADOW_ACTIVE : 0;
+	vmcb_of(v)->interrupt_shadow = shadow ? SHADOW_ACTIVE : 0;
 	svm_changed(v, 0);
 	if (masked != v->arch.svm.nmi_masked) {
 		svm_nmi_mask(v, masked);
@@ -116,8 +118,8 @@ void svm_exit_iret(struct vcpu *v)
 }
 
 /*
- * Our TF goes again, but from the RFLAGS that IRET has loaded. True: the exit was for the step alone.
- * A guest that steps itself gets its #DB, and any breakpoint comes too.
+ * Our TF goes again, but from the RFLAGS that IRET has loaded. True: the exit was for the step
+ * alone. A guest that steps itself gets its #DB, and any breakpoint comes too.
  */
 static bool step_done(struct vcpu *v, bool executed)
 {
@@ -156,4 +158,64 @@ bool svm_nmi_progress(struct vcpu *v)
 		s->after &= (uint8_t)~AFTER_NMI;
 	}
 	return ours;
+}
+
+/* ---- events in and out ----------------------------------------------------------------------- */
+
+/*
+ * Events of software (INT n, INT3, INTO) are not injected: RIP is at the instruction, which runs
+ * again and does the same. That needs no return address, which a CPU without NRIPS could not be
+ * told.
+ */
+void svm_inject(struct vcpu *v)
+{
+	struct vmcb *b = vmcb_of(v);
+	const struct x86_event *e = &v->arch.event;
+	uint64_t info = EV_VALID | e->vector;
+
+	switch (e->type) {
+	case EVENT_EXT_INT:
+		info |= EV_INTR << 8;
+		break;
+	case EVENT_NMI:
+		info |= EV_NMI << 8;
+		svm_nmi_mask(v, true);
+		break;
+	case EVENT_HW_EXCEPTION:
+		info |= EV_EXCEPTION << 8;
+		info |= e->has_error ? EV_HAS_ERROR | (uint64_t)e->error << 32 : 0;
+		break;
+	default:
+		return;
+	}
+	b->eventinj = info;
+}
+
+/* The event whose delivery the exit interrupted. What an instruction raised, the instruction raises
+ * again (see svm_inject). */
+void svm_take_interrupted(struct vcpu *v)
+{
+	uint64_t info = vmcb_of(v)->exitintinfo;
+	struct x86_event e = {.valid = true, .vector = (uint8_t)info};
+
+	switch (EV_TYPE(info)) {
+	case EV_INTR:
+		e.type = EVENT_EXT_INT;
+		break;
+	case EV_NMI:
+		e.type = EVENT_NMI;
+		svm_nmi_mask(v, false);
+		break;
+	case EV_EXCEPTION:
+		if (e.vector == VEC_BP || e.vector == VEC_OF) {
+			return;
+		}
+		e.type = EVENT_HW_EXCEPTION;
+		e.has_error = info & EV_HAS_ERROR;
+		e.error = (uint32_t)(info >> 32);
+		break;
+	default:
+		return;
+	}
+	v->arch.event = e;
 }
