@@ -210,8 +210,10 @@ static void end_all(struct attack *a)
 
 static void episode(struct attack *a, uint64_t calls)
 {
-	static const uint32_t start[] = {TM_HC_VM_CREATE, TM_HC_DIRTY_CONFIG, TM_HC_SLOT_SET,
-					 TM_HC_SLOT_SET, TM_HC_VCPU_CREATE};
+	/* A back end is chosen for a VM with nothing in it yet. */
+	static const uint32_t start[] = {TM_HC_VM_CREATE, TM_HC_FORCE_BACKEND, TM_HC_FORCE_BACKEND,
+					 TM_HC_DIRTY_CONFIG, TM_HC_SLOT_SET, TM_HC_SLOT_SET,
+					 TM_HC_VCPU_CREATE};
 
 	for (uint32_t i = 0; i < sizeof(start) / sizeof(start[0]); i++) {
 		one_call(a, row_of(start[i]));

@@ -404,7 +404,11 @@ static void g_hyp_write(struct attack *a, uint64_t x[6])
 	x[2] = below(a, 512);
 	x[3] = tm_prng_next(&a->rng);
 }
-static void g_backend(struct attack *a, uint64_t x[6]) { x[1] = below(a, BACKENDS); }
+/* Write protection is there on every machine, the others on some. */
+static void g_backend(struct attack *a, uint64_t x[6])
+{
+	x[1] = a->edge ? below(a, BACKENDS) : TM_BACKEND_WP;
+}
 static void g_counters(struct attack *a, uint64_t x[6])
 {
 	x[0] = buf(a);
