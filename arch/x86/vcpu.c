@@ -8,7 +8,6 @@
 #include <asm/guest.h>
 #include <boot/guest_start.h>
 #include <hyp/entry.h>
-#include <hyp/log.h>
 #include <hyp/page_alloc.h>
 #include <hyp/string.h>
 #include <hyp/vm.h>
@@ -235,12 +234,15 @@ static void take_init(struct vcpu *v)
 	if (v->id == 0) {
 		return;
 	}
+	vcpu_power_off(v);
+	/* Off first: a SIPI that found us on still, and was ignored for that, stands here before. */
 	sipi = __atomic_exchange_n(&v->arch.sipi, 0, __ATOMIC_SEQ_CST);
 	if (sipi) {
 		arch_vcpu_reset(v, (uint64_t)(sipi & 0xff) << PAGE_SHIFT, GUEST_START_SIPI);
-		return;
+		spin_lock(&v->lock);
+		v->powered_on = true;
+		spin_unlock(&v->lock);
 	}
-	vcpu_power_off(v);
 }
 
 void arch_vcpu_irq_sync(struct vcpu *v)
@@ -264,18 +266,10 @@ void vcpu_init_signal(struct vcpu *v)
 
 void vcpu_sipi(struct vcpu *v, unsigned vector)
 {
-	/* Not served yet: INIT's last step takes it. */
-	if (__atomic_load_n(&v->arch.init_pending, __ATOMIC_SEQ_CST)) {
-		__atomic_store_n(&v->arch.sipi, (uint16_t)(0x100 | (vector & 0xff)), __ATOMIC_SEQ_CST);
-		if (__atomic_load_n(&v->arch.init_pending, __ATOMIC_SEQ_CST) ||
-		    !__atomic_exchange_n(&v->arch.sipi, 0, __ATOMIC_SEQ_CST)) {
-			return;
-		}
-	}
+	/* For one that has an INIT to take, whose last step looks here. Otherwise the next INIT clears it. */
+	__atomic_store_n(&v->arch.sipi, (uint16_t)(0x100 | (vector & 0xff)), __ATOMIC_SEQ_CST);
 	/* A vCPU that is on ignores it. */
-	if (vcpu_power_on(v, (uint64_t)(vector & 0xff) << PAGE_SHIFT, GUEST_START_SIPI)) {
-		log_dbg("vm %s vcpu %u: SIPI ignored", v->vm->name, v->id);
-	}
+	(void)!vcpu_power_on(v, (uint64_t)(vector & 0xff) << PAGE_SHIFT, GUEST_START_SIPI);
 }
 
 bool vcpu_others_can_run(struct vcpu *v)
