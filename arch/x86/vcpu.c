@@ -215,7 +215,7 @@ bool arch_vcpu_irq_pending(struct vcpu *v)
 	    __atomic_load_n(&a->init_pending, __ATOMIC_RELAXED)) {
 		return true;
 	}
-	/* An acknowledged one that has to come again stands in no register of the board any more. */
+	/* An acknowledged one that has to come again stands in no register of the board. */
 	if (a->again.valid && a->again.type == EVENT_NMI) {
 		return true;
 	}
@@ -235,7 +235,7 @@ static void take_init(struct vcpu *v)
 		return;
 	}
 	vcpu_power_off(v);
-	/* Off first: a SIPI that found us on still, and was ignored for that, stands here before. */
+	/* Off first: a SIPI that found us on still, and was ignored for that, stands here. */
 	sipi = __atomic_exchange_n(&v->arch.sipi, 0, __ATOMIC_SEQ_CST);
 	if (sipi) {
 		arch_vcpu_reset(v, (uint64_t)(sipi & 0xff) << PAGE_SHIFT, GUEST_START_SIPI);
@@ -266,7 +266,8 @@ void vcpu_init_signal(struct vcpu *v)
 
 void vcpu_sipi(struct vcpu *v, unsigned vector)
 {
-	/* For one that has an INIT to take, whose last step looks here. Otherwise the next INIT clears it. */
+	/* For one that has an INIT to take, whose last step looks here. Otherwise the next INIT
+	 * clears it. */
 	__atomic_store_n(&v->arch.sipi, (uint16_t)(0x100 | (vector & 0xff)), __ATOMIC_SEQ_CST);
 	/* A vCPU that is on ignores it. */
 	(void)!vcpu_power_on(v, (uint64_t)(vector & 0xff) << PAGE_SHIFT, GUEST_START_SIPI);

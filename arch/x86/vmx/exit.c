@@ -47,8 +47,8 @@ static void inject(const struct vcpu *v)
 	if (e->type >= EVENT_SW_INT) {
 		vmwrite(VMCS_ENTRY_INSN_LENGTH, e->insn_len);
 	}
-	/* An exit by #DB saves no trap as pending, but in a shadow with TF the entry wants one (27.3.1.5);
-	 * the delivery of this #DB then discards it (27.7.3). */
+	/* An exit by #DB saves no trap as pending, but in a shadow with TF the entry wants one
+	 * (27.3.1.5); the delivery of this #DB then discards it (27.7.3). */
 	if (e->type == EVENT_HW_EXCEPTION && e->vector == VECTOR_DB &&
 	    (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_TF) &&
 	    (vmread(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS))) {

@@ -292,7 +292,8 @@ static uint64_t eptp_of(const struct stage2 *s2)
 	       (s2->hw_dirty ? EPTP_ACCESSED_DIRTY : 0);
 }
 
-/* Of a state from outside. In a shadow a single-step trap is pending exactly when TF is set (27.3.1.5). */
+/* Of a state from outside. In a shadow a single-step trap is pending exactly when TF is set
+ * (27.3.1.5). */
 static uint64_t pending_debug(const struct vmx_vcpu *x)
 {
 	bool shadow = x->regs[XREG_BLOCKING] & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
@@ -354,8 +355,8 @@ void vmx_window(struct vcpu *v, unsigned what)
 	struct vmx_vcpu *x = &v->arch.vmx;
 	uint32_t proc = x->proc & ~(PROC_IRQ_WINDOW | PROC_NMI_WINDOW);
 
-	/* A processor may open the NMI window in the shadow of STI (26.2), where none is injected: no
-	 * instruction would be executed ever again. IF is 1 there, so an interrupt window opens behind. */
+	/* A processor may open the NMI window in the shadow of STI (26.2), where none is injected:
+	 * no instruction would be executed ever again. IF is 1, so a window opens behind it. */
 	if ((what & WINDOW_NMI) && (vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKED_BY_STI)) {
 		what = WINDOW_IRQ;
 	}
