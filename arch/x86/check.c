@@ -221,7 +221,8 @@ const char *check_state(const struct check_state *s)
 
 /* A loaded segment has been accessed, whatever its descriptor says: TCG's far returns leave the bit
  * out, and hardware that checks it checks it itself. TCG's LTR takes a null selector, which is #GP: the
- * task register is then as after a reset. */
+ * task register is then as after a reset. LTR and LLDT take any base there, where VMLOAD extends bit
+ * 47 (APM volume 2, 15.5.2). */
 struct tm_segment guest_segment(struct vcpu *v, unsigned i)
 {
 	struct tm_segment s = {
@@ -233,6 +234,9 @@ struct tm_segment guest_segment(struct vcpu *v, unsigned i)
 
 	if ((s.attributes & (SEG_S | SEG_P)) == (SEG_S | SEG_P) && usable(&s)) {
 		s.attributes |= 1;
+	}
+	if (i >= TM_SEG_LDTR) {
+		s.base = (uint64_t)((int64_t)(s.base << 16) >> 16);
 	}
 	if (i == TM_SEG_TR && !(s.attributes & SEG_P)) {
 		return (struct tm_segment){.attributes = SEG_P | 11, .limit = 0xffff};

@@ -380,9 +380,7 @@ static bool plain(struct decoder *d, struct x86_insn *i)
 	if (i->op == X86_OP_PAUSE) {
 		return d->has_f3 && !REX_B(d);	/* else NOP or XCHG */
 	}
-	if (i->op == X86_OP_WBINVD && d->has_f3) {
-		return false;			/* WBNOINVD */
-	}
+	/* F3: WBNOINVD, the same exit and the same to us. */
 	i->reg_size = (uint8_t)d->op_size;	/* IRET */
 	return true;
 }

@@ -14,7 +14,14 @@ bool svm_insn_get(struct vcpu *v, struct x86_insn *in)
 	uint8_t bytes[X86_INSN_MAX];
 	unsigned n = guest_fetch(v, bytes);
 
-	return x86_decode(bytes, n, guest_code_bytes(v), in);
+	if (x86_decode(bytes, n, guest_code_bytes(v), in)) {
+		return true;
+	}
+	/* All bytes are there, and it is none that exits: run again, it would exit for ever. */
+	if (n == X86_INSN_MAX) {
+		inject_ud(v);
+	}
+	return false;
 }
 
 /* INS and OUTS are no more than their prefixes and one byte. */
