@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <tidemark/arch.h>
 #include <tidemark/call.h>
 #include <tidemark/guest.h>
 #include <tidemark/irq.h>
@@ -25,21 +26,30 @@ static uint64_t skipped;
 static void on_stop(struct vmm_vm *vm, uint32_t id, struct vmm_vcpu *v, void *arg)
 {
 	static struct tm_regs regs;
+	int status;
 
 	(void)arg;
 	if (!v->stopped) {
 		return;
 	}
 	if (v->run->reason != TM_EXIT_MEMORY_FAULT) {
-		tap_diag("hostile vcpu %u stopped: reason %u", id, v->run->reason);
+		if (v->run->reason != TM_EXIT_SHUTDOWN) {
+			tap_diag("hostile vcpu %u stopped: reason %u", id, v->run->reason);
+		}
 		return;
 	}
-	if (tm_vcpu_regs_get(vm->handle, id, &regs) == 0) {
+	status = tm_vcpu_regs_get(vm->handle, id, &regs);
+	if (status == 0) {
 		arch_skip(vm, &regs);
-		if (tm_vcpu_regs_set(vm->handle, id, &regs) == 0) {
-			skipped++;
-			(void)vmm_resume(vm, id);
-		}
+		status = tm_vcpu_regs_set(vm->handle, id, &regs);
+	}
+	if (status == 0) {
+		skipped++;
+		(void)vmm_resume(vm, id);
+	} else {
+		tap_diag("hostile vcpu %u at 0x%llx, gpa 0x%llx: %s", id,
+			 (unsigned long long)*tm_regs_pc(&regs),
+			 (unsigned long long)v->run->u.memory_fault.gpa, tm_strerror(status));
 	}
 }
 
@@ -161,8 +171,10 @@ void scene_watch(void)
 	uint64_t stride = tm_bootarg_u64("stride", 1);
 	uint64_t least = tm_bootarg_u64("share", 450);	/* of a shared CPU, per mille */
 	uint64_t own, hyp, share;
-	char args[80];
+	char args[160];
+	char only[64] = "";
 
+	(void)tm_bootarg("only", only, sizeof(only));
 	warm_up();
 	own = vmm.ram.free_bytes;
 	hyp = hyp_pages_free();
@@ -173,13 +185,15 @@ void scene_watch(void)
 	if (idle.vm == NULL || counter.vm == NULL) {
 		return;
 	}
-	(void)snprintf(args, sizeof(args), "ops=%llu stride=%llu seed=1",
-		       (unsigned long long)ops / 2, (unsigned long long)stride * 16);
+	(void)snprintf(args, sizeof(args), "ops=%llu stride=%llu seed=1%s%s",
+		       (unsigned long long)ops / 2, (unsigned long long)stride * 16,
+		       only[0] != 0 ? " only=" : "", only);
 	share = one_attack(&counter, args, 1, 2, true);
 	tap_ok(share >= least, "shared CPU: the neighbour kept %llu.%llu %%",
 	       (unsigned long long)share / 10, (unsigned long long)share % 10);
-	(void)snprintf(args, sizeof(args), "ops=%llu stride=%llu seed=2", (unsigned long long)ops,
-		       (unsigned long long)stride);
+	(void)snprintf(args, sizeof(args), "ops=%llu stride=%llu seed=2%s%s",
+		       (unsigned long long)ops, (unsigned long long)stride,
+		       only[0] != 0 ? " only=" : "", only);
 	share = one_attack(&counter, args, 2, 4, true);
 	tap_ok(share >= 980, "own CPU: the neighbour kept %llu.%llu %%",
 	       (unsigned long long)share / 10, (unsigned long long)share % 10);

@@ -115,6 +115,9 @@ static void draw_insn(struct tm_prng *rng, uint8_t *p)
 		p[n] = 0x0f;
 		p[n + 1] = tm_prng_below(rng, 2) != 0 ? 0x38 : 0x3a;
 		p[n + 2] = (uint8_t)tm_prng_next(rng);
+		if (p[n + 2] == 0x0c) {
+			p[n + 2] = 0;	/* 0F 38 0C without VEX is the end of QEMU 7.2 */
+		}
 		p[n + 3] = (uint8_t)(0x07 | tm_prng_below(rng, 4) << 3);
 		p[n + 4] = 0x01;	/* an immediate of some, an ADD of nothing else */
 		p[n + 5] = 0xc0;
