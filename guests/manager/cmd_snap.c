@@ -8,15 +8,9 @@
 #include <tidemark/irq.h>
 #include <tidemark/prng.h>
 
+#include "hv_arch.h"
 #include "manager.h"
 #include "track.h"
-
-uint64_t ticks_to_insns(uint64_t ticks)
-{
-	uint64_t freq = tm_timer_freq();
-
-	return freq == 0 ? 0 : ticks / freq * 1000000000u + ticks % freq * 1000000000u / freq;
-}
 
 void snap_bar(void *ctx, const struct snap_stats *s)
 {
@@ -62,8 +56,8 @@ void snap_summary(const struct snap_stats *s)
 	       (unsigned long)s->copied, (unsigned long)s->pages, (unsigned)s->rounds,
 	       (unsigned long)s->dirtied, (unsigned long)s->last_pages);
 	printf("  downtime %lu insns (%lu ticks), of them %lu for hash A; image %lu KiB; hash %s\n",
-	       (unsigned long)ticks_to_insns(s->downtime), (unsigned long)s->downtime,
-	       (unsigned long)ticks_to_insns(s->hash_ticks),
+	       (unsigned long)hv_arch_insns(s->downtime), (unsigned long)s->downtime,
+	       (unsigned long)hv_arch_insns(s->hash_ticks),
 	       (unsigned long)(s->image_bytes >> 10), hash);
 }
 

@@ -17,6 +17,7 @@
 #include <tidemark/irq.h>
 
 #include "hv.h"
+#include "hv_arch.h"
 #include "manager.h"
 #include "track.h"
 
@@ -54,7 +55,7 @@ static int verdict(struct demo *d, int err)
 	printf("tidemark: run PASS arch=%s guest=%s pages=%lu rounds=%u downtime_insns=%lu "
 	       "memory=identical hash=%s\n",
 	       arch_name(), d->guest, (unsigned long)d->snap.dirtied, (unsigned)d->snap.rounds,
-	       (unsigned long)ticks_to_insns(d->snap.downtime), hash);
+	       (unsigned long)hv_arch_insns(d->snap.downtime), hash);
 	fflush(stdout);
 	return 0;
 }

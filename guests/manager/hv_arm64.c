@@ -9,6 +9,7 @@
 
 #include <tidemark/arm64.h>
 #include <tidemark/call.h>
+#include <tidemark/irq.h>
 
 #include "hv.h"
 #include "hv_arch.h"
@@ -245,6 +246,14 @@ int hv_arch_show_vcpu(uint32_t vm, uint32_t id)
 		       regs.powered_on != 0 ? "on" : "off");
 	}
 	return err;
+}
+
+// Under QEMU -icount shift=0 one instruction is one nanosecond.
+uint64_t hv_arch_insns(uint64_t ticks)
+{
+	uint64_t freq = tm_timer_freq();
+
+	return freq == 0 ? 0 : ticks / freq * 1000000000u + ticks % freq * 1000000000u / freq;
 }
 
 #endif

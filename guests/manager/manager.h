@@ -35,9 +35,6 @@ void idle(uint64_t us);
 // Ends and forgets a VM.
 int end_vm(struct vmm_vm *vm, struct fail *f);
 
-// Counter ticks as instructions: under -icount shift=0 one instruction is one nanosecond.
-uint64_t ticks_to_insns(uint64_t ticks);
-
 // Draws progress on one line; a snap_progress_fn.
 void snap_bar(void *ctx, const struct snap_stats *s);
 // Prints what a finished snapshot cost.
