@@ -530,9 +530,9 @@ $(O)/%.so: tests/tools/%.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) -std=gnu11 -O2 -Wall -Wextra -fPIC -shared $< -o $@
 
-bench: guests $(INITRAMFS) $(PLUGINS)
+bench: guests $(INITRAMFS) $(if $(filter x86,$(ARCH)),boot-loaders,$(PLUGINS))
 	@+$(MAKE) STAGE=2 DEBUG=0 TEST=0 hyp
-	@$(PYTHON) tests/tools/bench.py run --build $(O) --sysroot $(SYSROOT)
+	@$(PYTHON) tests/tools/bench.py run --arch $(ARCH) --build $(O) --sysroot $(SYSROOT)
 
 sdk: $(GUEST_LIB) $(GUEST_LDS) $(NEWLIB_STAMP)
 	@tests/tools/sdk.sh $(O) $(NEWLIB) $(GUEST_LIB) $(GUEST_LDS) $(LIBFDT) $(TRIPLE) '$(GUEST_ARCH_$(ARCH))'

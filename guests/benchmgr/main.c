@@ -22,7 +22,9 @@
 #define DATA_SLOT 2u
 #define DATA_PAGES 1024u
 #define MMIO_GPA 0x0b000000u
-#define RING 1024u
+#define RING 512u			/* too small for PML: faults where else hardware would log */
+#define RING_PML 8192u
+#define ROUND_PML 1024u			/* stores: the log fills up twice */
 #define MIB ((uint64_t)1 << 20)
 
 static struct bench_control *ctl;
@@ -243,6 +245,44 @@ static bool bench_ring(struct vmm_vm *vm)
 	return true;
 }
 
+/* What hardware logs, the exits that empty its log included: stores to many pages at a time. */
+static bool bench_pml(struct vmm_vm *vm)
+{
+	uint64_t v[SAMPLES];
+	uint64_t touch;
+
+	if (!log_on(vm, &touch)) {
+		return false;
+	}
+	for (int i = -1; i < SAMPLES; i++) {
+		uint64_t insns;
+		uint64_t n = 0;
+
+		if (!order(BENCH_STORE_PAGES, DATA_GPA, ROUND_PML, &insns)) {
+			return false;
+		}
+		(void)tm_vm_sync(vm->handle);
+		if (vmm_harvest(vm, ignore, NULL) != ROUND_PML ||
+		    tm_ring_reset(vm->handle, &n) != 0 || n != ROUND_PML) {
+			printf("benchmgr: FAIL ring: not %u entries\n", ROUND_PML);
+			return false;
+		}
+		if (i >= 0) {
+			v[i] = insns;
+		}
+	}
+	report("pml_write", median(v, SAMPLES));
+	return true;
+}
+
+static bool has_pml(void)
+{
+	uint64_t backends = 0;
+
+	return tm_cap_get(0, TM_CAP_BACKENDS, &backends) == 0 &&
+	       (backends >> TM_BACKEND_PML & 1) != 0;
+}
+
 static bool bench_bitmap(struct vmm_vm *vm)
 {
 	static uint64_t map[DATA_PAGES / 64];
@@ -297,6 +337,7 @@ int main(void)
 	free_bytes = vmm.ram.free_bytes;
 	ok = run(bench_mmio, TM_DIRTY_BITMAP, 0) &&
 	     run(bench_ring, TM_DIRTY_RING | TM_DIRTY_BITMAP, RING) &&
+	     (!has_pml() || run(bench_pml, TM_DIRTY_RING | TM_DIRTY_BITMAP, RING_PML)) &&
 	     run(bench_bitmap, TM_DIRTY_BITMAP, 0);
 	if (ok && vmm.ram.free_bytes != free_bytes) {
 		printf("benchmgr: FAIL %llu bytes lost\n",
