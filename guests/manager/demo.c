@@ -92,7 +92,8 @@ static int wait_for_guest(struct demo *d)
 		return fail_set(&d->f, -TM_ENOENT, "guest", "name it in the configuration",
 				"there is no VM called %.32s", d->guest);
 	}
-	printf("run: %s runs; %lu ms for it to start up, or until a key comes\n", d->guest, (unsigned long)ms);
+	printf("run: %s runs; %lu ms for it to start up, or until a key comes\n", d->guest,
+	       (unsigned long)ms);
 	wait_or_key(ms);
 	err = exits_of(d->vm, &before, &d->f);
 	if (err == 0) {
