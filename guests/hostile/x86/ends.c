@@ -98,29 +98,15 @@ static void go_down(struct hostile *h, uint64_t way)
 			 : : "r"(way), "r"((uint64_t)ENDS_AT) : "rbx", "memory");
 }
 
-/* Writes of 8 bytes, where the next PUSH goes and where it goes behind an aligned frame. */
-static void breakpoint_storm(void)
+/* A PUSH onto a slot that is watched; #DB's gate leads back to it, on the same stack. */
+static _Noreturn void storm(void)
 {
-	__asm__ volatile("leaq -8(%%rsp), %%rax\n\t"
-			 "movq %%rax, %%dr0\n\t"
-			 "addq $8, %%rax\n\t"
-			 "andq $-16, %%rax\n\t"
-			 "subq $8, %%rax\n\t"
-			 "movq %%rax, %%dr1\n\t"
-			 "movq %0, %%dr7\n\t"
-			 "pushq $0\n\t"
-			 "popq %%rax"
-			 : : "r"((uint64_t)0x40f | 0x9 << 16 | 0x9 << 20) : "rax", "memory");
-}
-
-static void storm(void)
-{
-	/* #DB's gate leads to a loop of pushes onto what is watched. */
 	static uint64_t gates[64] __attribute__((aligned(16)));
 	uint64_t at;
 
 	__asm__ volatile("leaq 1f(%%rip), %0\n\tjmp 2f\n"
-			 "1:\taddq $40, %%rsp\n\tpushq $0\n\tpopq %%rax\n\tjmp 1b\n"
+			 "1:\tmovq %%rbx, %%rsp\n"
+			 "3:\tpushq $0\n\tpopq %%rax\n\tjmp 3b\n"
 			 "2:" : "=r"(at) : : "rax");
 	for (uint32_t i = 0; i < 32; i++) {
 		gates[2 * i] = (at & 0xffff) | 0x10u << 16 | (uint64_t)0x8e00 << 32 |
@@ -128,7 +114,12 @@ static void storm(void)
 		gates[2 * i + 1] = at >> 32;
 	}
 	load_idt((uint64_t)(uintptr_t)gates, sizeof(gates) - 1);
-	breakpoint_storm();
+	__asm__ volatile("movq %%rsp, %%rbx\n\t"
+			 "leaq -8(%%rsp), %%rax\n\t"
+			 "movq %%rax, %%dr0\n\t"
+			 "movq %0, %%dr7\n\t"	/* DR0: writes of 8 bytes */
+			 "jmpq *%1" : : "r"((uint64_t)0x403 | 0x9 << 16), "r"(at) : "rax", "rbx", "memory");
+	__builtin_unreachable();
 }
 
 static bool is(const char *how, const char *name)

@@ -83,7 +83,7 @@ const struct end_row arch_ends[] = {
 	{"rst92", END_RESET}, {"rstcf9", END_RESET},
 	{"rstwide", END_OFF},	/* 0xcf8 as PCI has it: no reset, it powers off */
 	{"gdt", END_ANY}, {"idt", END_CRASH}, {"init", END_ANY}, {"stack", END_CRASH},
-	{"db", END_ANY},	/* runs on; QEMU's TCG has no breakpoints behind VMRUN and powers off */
+	{"db", END_RUNS},	/* but QEMU's TCG has no breakpoints behind VMRUN: an empty loop */
 	{"spin", END_RUNS}, {"real", END_ANY}, {"pm16", END_ANY}, {"pm32", END_ANY},
 	{"big", END_ANY}, {"vm86", END_ANY}, {"segs", END_ANY}, {"long", END_ANY}, {NULL, END_ANY},
 };
