@@ -56,6 +56,17 @@ static void get_hardware(struct vcpu *v, struct tm_regs *out)
 	}
 }
 
+/* TCG's LDMXCSR and FXRSTOR take reserved bits, which are #GP; nobody else would load them again. */
+static void get_fpu(const struct arch_vcpu *a, struct tm_regs *out)
+{
+	uint32_t mxcsr;
+
+	memcpy(out->xsave, a->xsave, XSAVE_END);
+	memcpy(&mxcsr, out->xsave + XSAVE_MXCSR, sizeof(mxcsr));
+	mxcsr &= fpu_mxcsr_mask();
+	memcpy(out->xsave + XSAVE_MXCSR, &mxcsr, sizeof(mxcsr));
+}
+
 int arch_vcpu_regs_get(struct vcpu *v, struct tm_regs *out)
 {
 	const struct arch_vcpu *a = &v->arch;
@@ -78,7 +89,7 @@ int arch_vcpu_regs_get(struct vcpu *v, struct tm_regs *out)
 	out->nmi_pending = __atomic_load_n(&a->nmi_pending, __ATOMIC_RELAXED);
 	out->powered_on = v->powered_on;
 	out->n = msr_state_get(v, out->msr, TM_REGS_MSR_MAX);
-	memcpy(out->xsave, a->xsave, XSAVE_END);
+	get_fpu(a, out);
 	return 0;
 }
 
