@@ -16,6 +16,7 @@
 #define LAPIC 0xfee00000u
 #define IOAPIC 0xfec00000u
 #define MSR_APIC_BASE 0x1bu
+#define ACCESSES 4000u			/* half of them wait for the manager */
 
 /* One-byte opcodes whose ModRM byte may name memory, with their immediates' length. RSP is never
  * named (ModRM.reg 4 without REX.R), nor FS and GS. */
@@ -140,7 +141,7 @@ void attack_mmio(struct hostile *h)
 {
 	uint64_t kinds[TM_PROBE_GP + 1] = {0};
 	uint64_t base = tm_rdmsr(MSR_APIC_BASE);
-	uint64_t n = h->budget / 8;
+	uint64_t n = h->budget / 8 < ACCESSES ? h->budget / 8 : ACCESSES;
 
 	fill_table(h);
 	odd_accesses(h, false, n / 2, kinds);
