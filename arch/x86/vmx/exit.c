@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * One entry and one exit of a vCPU: what hardware reports (Intel SDM volume 3, chapter 28) becomes one
+ * Entries and exits of a vCPU: what hardware reports (Intel SDM volume 3, chapter 28) becomes a
  * call of asm/exit.h. Runs on the CPU that has the vCPU loaded, interrupts masked, no lock held.
  */
 #include <abi/x86.h>
@@ -32,7 +32,7 @@ static unsigned insn_len(void)
 	return vmread32(VMCS_EXIT_INSN_LENGTH);
 }
 
-/* ---- before the entry ---------------------------------------------------------------------------- */
+/* ---- before the entry ------------------------------------------------------------------------ */
 
 static void inject(const struct vcpu *v)
 {
@@ -87,7 +87,7 @@ static inline void prepare(struct vcpu *v)
 	}
 }
 
-/* ---- after the exit, before anybody hears of it --------------------------------------------------- */
+/* ---- after the exit, before anybody hears of it ---------------------------------------------- */
 
 static void nmi_blocked_again(void)
 {
@@ -118,7 +118,7 @@ static void save_interrupted(struct vcpu *v, uint32_t info)
 	}
 }
 
-/* ---- exits --------------------------------------------------------------------------------------- */
+/* ---- exits ----------------------------------------------------------------------------------- */
 
 /* The exit's own NMI or machine check is the host's; its handler runs as if it had come here. */
 static void exit_exception_or_nmi(struct vcpu *v)
@@ -186,16 +186,24 @@ static bool in_64bit_mode(void)
 /* Nothing but RIP changes: no shadow of STI or MOV SS that ends, no trap that is due. */
 static inline bool skips_plainly(uint64_t rflags)
 {
-	return likely(!(vmread(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS))) &&
+	uint64_t shadow = vmread(VMCS_GUEST_INTERRUPTIBILITY);
+
+	return likely(!(shadow & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS))) &&
 	       likely(!(rflags & (RFLAGS_TF | RFLAGS_RF)));
 }
 
 bool vmx_skip(struct vcpu *v, unsigned len)
 {
-	uint64_t old = vmread(VMCS_GUEST_RIP), rip = old + len;
+	uint64_t old, rip;
 
-	/* The current VMCS is another one's when v is put away; only 64-bit code goes on above 4 GiB. */
-	if (unlikely(v->arch.vmx.cpu == 0) || unlikely((rip ^ old) >> 32) || !skips_plainly(vmread(VMCS_GUEST_RFLAGS))) {
+	/* The current VMCS is another one's when v is put away. */
+	if (unlikely(v->arch.vmx.cpu == 0)) {
+		return false;
+	}
+	old = vmread(VMCS_GUEST_RIP);
+	rip = old + len;
+	/* Only 64-bit code goes on above 4 GiB. */
+	if (unlikely((rip ^ old) >> 32) || !skips_plainly(vmread(VMCS_GUEST_RFLAGS))) {
 		return false;
 	}
 	vmwrite(VMCS_GUEST_RIP, rip);
@@ -377,7 +385,7 @@ static void dispatch(struct vcpu *v, uint32_t reason)
 	}
 }
 
-/* ---- run ----------------------------------------------------------------------------------------- */
+/* ---- run ------------------------------------------------------------------------------------- */
 
 /* No guest instruction was executed and this VM ends. */
 static void not_entered(struct vcpu *v, const char *what, uint64_t number)
@@ -399,11 +407,11 @@ static void entry_refused(struct vcpu *v, int how, uint32_t reason)
 		not_entered(v, "VM entry: instruction error", vmread(VMCS_INSTRUCTION_ERROR));
 	} else if (how == VMX_FAIL_INVALID) {
 		not_entered(v, "VM entry: no current VMCS on CPU", this_pcpu()->id);
+	} else if (reason == VMX_EXIT_GUEST_STATE) {
+		not_entered(v, "VM entry: invalid guest state, case",
+			    vmread(VMCS_EXIT_QUALIFICATION));
 	} else {
-		not_entered(v, reason == VMX_EXIT_GUEST_STATE ? "VM entry: invalid guest state, case"
-							      : "VM entry: failure",
-			    reason == VMX_EXIT_GUEST_STATE ? vmread(VMCS_EXIT_QUALIFICATION)
-							   : reason);
+		not_entered(v, "VM entry: failure", reason);
 	}
 }
 
@@ -418,8 +426,8 @@ static inline int enter(struct vcpu *v, uint64_t *host_rsp)
 	__asm__ volatile("call vmx_enter"
 			 : "=a"(how), "+D"(v), "+S"(host_rsp)
 			 :
-			 : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc",
-			   "memory");
+			 : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+			   "r15", "cc", "memory");
 	return how;
 }
 

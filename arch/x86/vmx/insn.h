@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The instructions of VMX (Intel SDM volume 3, chapter 31). VMREAD and VMWRITE go to the current VMCS;
- * they fail only for a field that this CPU has not, and such fields are not asked for.
+ * The instructions of VMX (Intel SDM volume 3, chapter 31). VMREAD and VMWRITE go to the current
+ * VMCS; they fail only for a field that this CPU has not, and such fields are not asked for.
  */
 #ifndef VMX_INSN_H
 #define VMX_INSN_H

@@ -61,7 +61,7 @@ static const uint16_t field_of[XREG_COUNT] = {
 };
 _Static_assert(XREG_COUNT == VMX_REGS && XREG_COUNT <= 64, "struct vmx_vcpu");
 
-/* ---- registers ----------------------------------------------------------------------------------- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 /* As the VMCS has it. */
 static inline uint64_t raw_read(const struct vmx_vcpu *x, enum x86_reg r)
@@ -162,7 +162,7 @@ void vmx_write(struct vcpu *v, enum x86_reg r, uint64_t val)
 	raw_write(x, r, val);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int vmx_vcpu_init(struct vcpu *v)
 {
@@ -348,7 +348,7 @@ void vmx_put(struct vcpu *v)
 	x->cpu = 0;
 }
 
-/* ---- the rest of the table ----------------------------------------------------------------------- */
+/* ---- the rest of the table ------------------------------------------------------------------- */
 
 void vmx_window(struct vcpu *v, unsigned what)
 {

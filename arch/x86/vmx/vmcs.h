@@ -6,7 +6,7 @@
 #ifndef VMX_VMCS_H
 #define VMX_VMCS_H
 
-/* ---- 16 bits ----------------------------------------------------------------------------------- */
+/* ---- 16 bits --------------------------------------------------------------------------------- */
 #define VMCS_VPID 0x0000
 #define VMCS_GUEST_SELECTOR(i) (0x0800u + 2u * (i))	/* ES CS SS DS FS GS LDTR TR */
 #define VMCS_GUEST_PML_INDEX 0x0812
@@ -18,7 +18,7 @@
 #define VMCS_HOST_GS 0x0c0a
 #define VMCS_HOST_TR 0x0c0c
 
-/* ---- 64 bits ----------------------------------------------------------------------------------- */
+/* ---- 64 bits --------------------------------------------------------------------------------- */
 #define VMCS_MSR_BITMAP 0x2004
 #define VMCS_PML_ADDRESS 0x200e
 #define VMCS_TSC_OFFSET 0x2010
@@ -36,7 +36,7 @@
 #define VMCS_HOST_PAT 0x2c00
 #define VMCS_HOST_EFER 0x2c02
 
-/* ---- 32 bits ----------------------------------------------------------------------------------- */
+/* ---- 32 bits --------------------------------------------------------------------------------- */
 #define VMCS_PIN_CONTROLS 0x4000
 #define VMCS_PROC_CONTROLS 0x4002
 #define VMCS_EXCEPTION_BITMAP 0x4004
@@ -72,7 +72,7 @@
 #define VMCS_PREEMPTION_TIMER 0x482e
 #define VMCS_HOST_SYSENTER_CS 0x4c00
 
-/* ---- natural width ----------------------------------------------------------------------------- */
+/* ---- natural width --------------------------------------------------------------------------- */
 #define VMCS_CR0_MASK 0x6000
 #define VMCS_CR4_MASK 0x6002
 #define VMCS_CR0_SHADOW 0x6004
@@ -105,7 +105,7 @@
 #define VMCS_HOST_RSP 0x6c14
 #define VMCS_HOST_RIP 0x6c16
 
-/* ---- controls ---------------------------------------------------------------------------------- */
+/* ---- controls -------------------------------------------------------------------------------- */
 
 /* 25.6.1 pin-based */
 #define PIN_EXTERNAL_INTERRUPT (1u << 0)
@@ -178,7 +178,7 @@
 #define EPTP_LEVELS_4 (3u << 3)
 #define EPTP_ACCESSED_DIRTY (1u << 6)
 
-/* ---- capability MSRs, appendix A ---------------------------------------------------------------- */
+/* ---- capability MSRs, appendix A ------------------------------------------------------------- */
 #define MSR_VMX_BASIC 0x480
 #define VMX_BASIC_SIZE(b) ((uint32_t)((b) >> 32) & 0x1fffu)
 #define VMX_BASIC_INS_OUTS (1ull << 54)
@@ -215,7 +215,7 @@
 #define FEATURE_CONTROL_LOCK (1u << 0)
 #define FEATURE_CONTROL_VMX (1u << 2)	/* outside SMX */
 
-/* ---- exit reasons, appendix C ------------------------------------------------------------------- */
+/* ---- exit reasons, appendix C ---------------------------------------------------------------- */
 #define EXIT_ENTRY_FAILED (1u << 31)
 #ifndef __ASSEMBLER__
 enum vmx_exit {

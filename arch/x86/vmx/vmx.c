@@ -34,8 +34,8 @@ const struct vmx_cpu *vmx_cpu(unsigned cpu)
 }
 
 /*
- * A control word: `must` with as much of `may` as there is, and what cannot be 0 (A.3 .. A.5). False:
- * something of `must` is missing.
+ * A control word: `must` with as much of `may` as there is, and what cannot be 0 (A.3 .. A.5).
+ * False: something of `must` is missing.
  */
 static bool control(uint32_t msr, uint32_t must, uint32_t may, uint32_t *out)
 {
@@ -64,7 +64,8 @@ static const char *probe_controls(void)
 	struct vmx_machine *m = &vmx_machine;
 	uint32_t proc, proc2;
 
-	if (!control(MSR_VMX_PIN, PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMIS, 0, &m->pin)) {
+	if (!control(MSR_VMX_PIN, PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMIS, 0,
+		     &m->pin)) {
 		return "VMX without virtual NMIs";
 	}
 	if (!(rdmsr(MSR_VMX_TRUE(MSR_VMX_PIN)) >> 32 & PIN_PREEMPTION_TIMER)) {
@@ -93,7 +94,8 @@ static const char *probe_controls(void)
 		     EXIT_HOST_64 | EXIT_ACK_INTERRUPT | EXIT_SAVE_PAT | EXIT_LOAD_PAT |
 			     EXIT_SAVE_EFER | EXIT_LOAD_EFER,
 		     EXIT_SAVE_DEBUG, &m->exit) ||
-	    !control(MSR_VMX_ENTRY, ENTRY_LOAD_PAT | ENTRY_LOAD_EFER, ENTRY_LOAD_DEBUG, &m->entry)) {
+	    !control(MSR_VMX_ENTRY, ENTRY_LOAD_PAT | ENTRY_LOAD_EFER, ENTRY_LOAD_DEBUG,
+		     &m->entry)) {
 		return "VMX that does not switch EFER and PAT";
 	}
 	return NULL;
@@ -106,7 +108,7 @@ static const char *probe_ept(void)
 	uint64_t cap = rdmsr(MSR_VMX_EPT_VPID);
 
 	if ((cap & must) != must) {
-		return "EPT without 4 levels, write-back tables, 2 MiB pages or single-context flushes";
+		return "EPT without 4 levels, write-back tables, 2 MiB pages or INVEPT, INVVPID";
 	}
 	vmx_machine.accessed_dirty = cap & EPT_CAP_ACCESSED_DIRTY;
 	vmx_ops.max_leaf = cap & EPT_CAP_1G ? 2 : 1;
@@ -119,9 +121,9 @@ static const char *probe_ept(void)
 }
 
 /*
- * Paging and protection are the guest's own: an unrestricted guest may switch them, and hardware then
- * follows with the PDPTEs, EFER.LMA and the "IA-32e mode guest" control by itself. Cache disabling is
- * shown and not done. What CPUID shows or policy forbids stays ours.
+ * Paging and protection are the guest's own: an unrestricted guest may switch them, and hardware
+ * then follows with the PDPTEs, EFER.LMA and the "IA-32e mode guest" control by itself. Cache
+ * disabling is shown and not done. What CPUID shows or policy forbids stays ours.
  */
 static void control_registers(void)
 {
@@ -166,20 +168,20 @@ static const char *probe(void)
 	return why;
 }
 
-/* ---- CPUs ---------------------------------------------------------------------------------------- */
+/* ---- CPUs ------------------------------------------------------------------------------------ */
 
 /* One bitmap for all vCPUs: the policy is the same for all. A set bit exits. */
 static void make_bitmap(uint8_t *map)
 {
 	for (unsigned i = 0; i < 0x2000; i++) {
-		uint8_t bit = (uint8_t)(1u << (i & 7));
+		uint8_t bit = (uint8_t)(1u << (i & 7)), *at = map + i / 8;
+		uint32_t high = 0xc0000000u + i;
 
 		/* read low, read high, write low, write high */
-		map[i / 8] |= policy_msr_passthrough(i, false) ? 0 : bit;
-		map[BITMAP_BYTES + i / 8] |= policy_msr_passthrough(0xc0000000u + i, false) ? 0 : bit;
-		map[2 * BITMAP_BYTES + i / 8] |= policy_msr_passthrough(i, true) ? 0 : bit;
-		map[3 * BITMAP_BYTES + i / 8] |=
-			policy_msr_passthrough(0xc0000000u + i, true) ? 0 : bit;
+		at[0] |= policy_msr_passthrough(i, false) ? 0 : bit;
+		at[BITMAP_BYTES] |= policy_msr_passthrough(high, false) ? 0 : bit;
+		at[2 * BITMAP_BYTES] |= policy_msr_passthrough(i, true) ? 0 : bit;
+		at[3 * BITMAP_BYTES] |= policy_msr_passthrough(high, true) ? 0 : bit;
 	}
 }
 

@@ -29,7 +29,7 @@ struct vmx_cpu {
 };
 const struct vmx_cpu *vmx_cpu(unsigned cpu);
 
-/* ---- vcpu.c ------------------------------------------------------------------------------------- */
+/* ---- vcpu.c ---------------------------------------------------------------------------------- */
 int vmx_vcpu_init(struct vcpu *v);
 void vmx_vcpu_free(struct vcpu *v);
 void vmx_load(struct vcpu *v);
@@ -39,13 +39,13 @@ void vmx_write(struct vcpu *v, enum x86_reg r, uint64_t val);
 void vmx_window(struct vcpu *v, unsigned what);
 void vmx_flush(struct vcpu *v);
 
-/* ---- exit.c, entry.S ---------------------------------------------------------------------------- */
+/* ---- exit.c, entry.S ------------------------------------------------------------------------- */
 void vmx_run(struct vcpu *v);
 bool vmx_skip(struct vcpu *v, unsigned len);
 
 extern const char vmx_exit_point[];
 
-/* ---- pml.c -------------------------------------------------------------------------------------- */
+/* ---- pml.c ----------------------------------------------------------------------------------- */
 int vmx_pml_init(struct vcpu *v);
 void vmx_pml_free(struct vcpu *v);
 /* Empties the buffer into the log; every exit of a vCPU that has one. */

@@ -190,7 +190,7 @@ void test_events(void)
 	test_iret();
 }
 
-/* ---- the host's own interrupts ------------------------------------------------------------------ */
+/* ---- the host's own interrupts --------------------------------------------------------------- */
 
 #define LAPIC 0xfee00000ull
 #define VECTOR 0x90u

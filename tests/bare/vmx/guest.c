@@ -27,7 +27,7 @@ static uint64_t guest_idt[512];
 static uint8_t stack[65536] __attribute__((aligned(4096)));
 extern char guest_stubs[], real_mode[], real_mode_end[];
 
-/* ---- tables ------------------------------------------------------------------------------------- */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
 static void fill(uint64_t *table, uint64_t first)
 {
@@ -135,7 +135,7 @@ void guest_start_real(void)
 	common_state(0x8000, 0x7000);
 }
 
-/* ---- programs ----------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------- */
 
 void guest_trap(uint64_t vector, uint64_t *frame)
 {

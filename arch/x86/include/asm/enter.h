@@ -28,8 +28,9 @@ static inline void tlb_cpu_left(struct tlb_cpu *t)
 }
 
 /*
- * True: everything has been published (guest_entry_is_free(), tlb_enter()) and nobody wants anything:
- * enter, with v->arch.event if there is one. False: nothing is published; back to arch_enter_guest().
+ * True: everything has been published (guest_entry_is_free(), tlb_enter()) and nobody wants
+ * anything: enter, with v->arch.event if there is one. False: nothing is published; back to
+ * arch_enter_guest().
  * v has not left this CPU since its last entry, so its TLB tag is good.
  */
 static inline bool enter_again(struct pcpu *c, struct tlb_cpu *t, struct vcpu *v)
