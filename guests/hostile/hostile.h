@@ -12,6 +12,7 @@ struct hostile {
 	uint64_t ops;			/* of this program so far */
 	uint64_t budget;		/* of random operations, a kind */
 	uint64_t stride;		/* of the sweep, in pages */
+	uint32_t step;			/* of other numbers that are tried one by one */
 };
 
 /* sweep.c: every stride-th page outside our slots below 4 GiB, and power-of-two edges. */

@@ -3,7 +3,7 @@
 // A guest that attacks with what every guest has. Prints TAP; the program in the manager's place
 // (guests/hostilemgr) looks at the neighbours meanwhile.
 // bootargs: ops= random operations of each kind (100000); stride= pages between two of the sweep
-//   (1); seed=; only= some attacks; end=off|spin|nap|..: power off at the end, loop in faults for ever, or (ops=0 only)
+//   (1); step= between MSRs and ports (1); seed=; only= some attacks; end=off|spin|nap|..: power off at the end, loop in faults for ever, or (ops=0 only)
 //   sleep NAP_US on one timer and power off (off); with ops=0 at once. x86 has more: x86/ends.c.
 
 #include <stdio.h>
@@ -52,6 +52,7 @@ int main(void)
 	struct hostile h = {
 		.budget = tm_bootarg_u64("ops", 100000),
 		.stride = tm_bootarg_u64("stride", 1),
+		.step = (uint32_t)tm_bootarg_u64("step", 1),
 	};
 	char end[16] = "off";
 	int status;

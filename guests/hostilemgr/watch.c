@@ -185,7 +185,7 @@ void scene_watch(void)
 	if (idle.vm == NULL || counter.vm == NULL) {
 		return;
 	}
-	(void)snprintf(args, sizeof(args), "ops=%llu stride=%llu seed=1%s%s",
+	(void)snprintf(args, sizeof(args), "ops=%llu stride=%llu step=7 seed=1%s%s",
 		       (unsigned long long)ops / 2, (unsigned long long)stride * 16,
 		       only[0] != 0 ? " only=" : "", only);
 	share = one_attack(&counter, args, 1, 2, true);

@@ -38,10 +38,9 @@ def watch(x86, vendor, timeout, ops, stride, **args):
     numbers = [int(n) for n in re.findall(r"\[counter\] counter: (\d+)", text)]
     lives = [i for i, n in enumerate(numbers) if n == 1] + [len(numbers)]
     assert len(lives) >= 2 and numbers[lives[-2]:] == list(range(1, lives[-1] - lives[-2] + 1))
-    for n in re.findall(r"MSRs: (\d+) numbers", text):
-        assert int(n) == 0x2000 + 0x100 + 0x2000 + 0x2000
-    for n in re.findall(r"ports: (\d+) accesses", text):
-        assert int(n) == 65536 * 3 * 2
+    # The second attack leaves no number out.
+    msrs, ports = (re.findall(what, text) for what in (r"MSRs: (\d+) numbers", r"ports: (\d+) acc"))
+    assert int(msrs[-1]) == 0x2000 + 0x100 + 0x2000 + 0x2000 and int(ports[-1]) == 65536 * 3 * 2
     return text
 
 
@@ -62,7 +61,7 @@ def test_hostile_guest(x86):
 
 def test_hostile_guest_vmx(x86):
     # A second or so of sharing: shares are rough here.
-    watch(x86, "intel", 400, 4000, 512, share=350)
+    watch(x86, "intel", 600, 4000, 512, share=350)
 
 
 @pytest.mark.parametrize("vendor,seeds", [("amd", 8), ("intel", 2)])

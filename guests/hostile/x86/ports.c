@@ -71,7 +71,7 @@ static void every_port(struct hostile *h)
 	uint64_t n = 0;
 	uint64_t let_us = 0;
 
-	for (uint32_t port = 0; port < 0x10000; port++) {
+	for (uint32_t port = 0; port < 0x10000; port += h->step) {
 		for (unsigned size = 1; size <= 4; size *= 2) {
 			uint32_t all = size < 4 ? (1u << 8 * size) - 1 : ~0u;
 			uint32_t got;
@@ -88,8 +88,8 @@ static void every_port(struct hostile *h)
 		}
 	}
 	h->ops += n;
-	tap_ok(let_us == 0, "ports: %llu accesses to 65536 ports, %llu answers of nobody",
-	       (unsigned long long)n, (unsigned long long)let_us);
+	tap_ok(let_us == 0, "ports: %llu accesses, %llu answers of nobody", (unsigned long long)n,
+	       (unsigned long long)let_us);
 }
 
 /* --- string instructions -------------------------------------------------------------------------- */
