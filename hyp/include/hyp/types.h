@@ -56,8 +56,11 @@ static inline bool hpa_is_none(hpa_t a) { return a.v == ~0ull; }
 /* The index, or 0 when it is out of bounds, without a branch that speculation could pass. */
 static inline uint64_t index_nospec(uint64_t index, uint64_t count)
 {
-	uint64_t mask = (uint64_t)((int64_t)((index - count) & ~index) >> 63);
+	uint64_t mask;
 
+	/* Behind a bound check the compiler knows the mask, and would leave it out. */
+	__asm__("" : "+r"(index));
+	mask = (uint64_t)((int64_t)((index - count) & ~index) >> 63);
 	return index & mask;
 }
 
