@@ -3,8 +3,9 @@
 // A guest that attacks with what every guest has. Prints TAP; the program in the manager's place
 // (guests/hostilemgr) looks at the neighbours meanwhile.
 // bootargs: ops= random operations of each kind (100000); stride= pages between two of the sweep
-//   (1); step= between MSRs and ports (1); seed=; only= some attacks; end=off|spin|nap|..: power off at the end, loop in faults for ever, or (ops=0 only)
-//   sleep NAP_US on one timer and power off (off); with ops=0 at once. x86 has more: x86/ends.c.
+//   (1); step= between MSRs and ports (1); seed=; only= some attacks; end=off|spin|nap|..: power off
+//   at the end, loop in faults for ever, or (ops=0 only) sleep NAP_US on one timer and power off
+//   (off); with ops=0 at once. x86 has more: x86/ends.c.
 
 #include <stdio.h>
 #include <string.h>
