@@ -49,7 +49,7 @@ def total(pattern, text):
 
 
 def test_hostile_guest(x86):
-    text = watch(x86, "amd", 900, 700000, 1)
+    text = watch(x86, "amd", 1200, 700000, 1)
     pages = [int(n) for n in re.findall(r"memory: (\d+) pages outside", text)]
     # All of 4 GiB but its own 16 MiB and its devices.
     assert max(pages) > (1 << 20) - 4096 - 16
@@ -78,7 +78,7 @@ def attack(x86, vendor, ops, timeout, seed=1):
 
 def test_hostile_manager(x86):
     # Each call reached 1,000 times and more, and done as often where it can be: the program's points.
-    attack(x86, "amd", 1000000, 600)
+    attack(x86, "amd", 1000000, 1200)
 
 
 def test_hostile_manager_vmx(x86):
