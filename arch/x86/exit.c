@@ -57,8 +57,6 @@ void exit_hlt(struct vcpu *v, unsigned len)
 		return;			/* single-stepped */
 	}
 	v->stats.wfi++;
-	__atomic_store_n(&v->arch.deaf_halt,
-			 (virt->read(v, XREG_BLOCKING) & TM_BLOCK_NMI) != 0, __ATOMIC_SEQ_CST);
 	v->arch.halted = true;		/* the loop in arch_enter_guest() does the rest */
 	if (!open) {
 		halt_for_good(v);

@@ -58,7 +58,6 @@ static void reset_events(struct vcpu *v)
 	__atomic_store_n(&v->arch.nmi_pending, 0, __ATOMIC_RELAXED);
 	v->arch.halted = false;
 	__atomic_store_n(&v->arch.dead_halt, false, __ATOMIC_RELAXED);
-	__atomic_store_n(&v->arch.deaf_halt, false, __ATOMIC_RELAXED);
 	v->arch.mmio_write_back = false;
 	v->arch.pdptes_stale = false;
 	virt->write(v, XREG_BLOCKING, 0);

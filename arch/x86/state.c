@@ -228,8 +228,6 @@ int arch_vcpu_regs_set(struct vcpu *v, const struct tm_regs *in)
 	set_event(v, in);
 	a->halted = in->activity == TM_ACTIVITY_HALTED;
 	__atomic_store_n(&a->dead_halt, a->halted && !(in->rflags & RFLAGS_IF), __ATOMIC_SEQ_CST);
-	__atomic_store_n(&a->deaf_halt, a->halted && (in->blocking & TM_BLOCK_NMI),
-			 __ATOMIC_SEQ_CST);
 	__atomic_store_n(&a->nmi_pending, (uint8_t)in->nmi_pending, __ATOMIC_RELAXED);
 	__atomic_store_n(&a->init_pending, false, __ATOMIC_RELAXED);
 	a->mmio_write_back = false;

@@ -181,7 +181,6 @@ static bool stays_halted(struct vcpu *v)
 	}
 	v->arch.halted = false;
 	__atomic_store_n(&v->arch.dead_halt, false, __ATOMIC_RELAXED);
-	__atomic_store_n(&v->arch.deaf_halt, false, __ATOMIC_RELAXED);
 	return false;
 }
 
@@ -212,13 +211,12 @@ bool arch_vcpu_irq_pending(struct vcpu *v)
 {
 	struct arch_vcpu *a = &v->arch;
 
-	if (__atomic_load_n(&a->init_pending, __ATOMIC_RELAXED)) {
+	if (__atomic_load_n(&a->nmi_pending, __ATOMIC_RELAXED) ||
+	    __atomic_load_n(&a->init_pending, __ATOMIC_RELAXED)) {
 		return true;
 	}
-	/* One whose delivery has to come again stands in no register of the board. */
-	if (!__atomic_load_n(&a->deaf_halt, __ATOMIC_RELAXED) &&
-	    (__atomic_load_n(&a->nmi_pending, __ATOMIC_RELAXED) ||
-	     (a->again.valid && a->again.type == EVENT_NMI))) {
+	/* An acknowledged one that has to come again stands in no register of the board. */
+	if (a->again.valid && a->again.type == EVENT_NMI) {
 		return true;
 	}
 	return !__atomic_load_n(&a->dead_halt, __ATOMIC_RELAXED) &&

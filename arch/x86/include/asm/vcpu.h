@@ -72,7 +72,6 @@ struct arch_vcpu {
 	bool init_pending;		/* atomic: INIT from another vCPU, served by arch_vcpu_irq_sync() */
 	uint16_t sipi;			/* atomic: 0x100 | vector that came before INIT was served */
 	bool dead_halt;			/* ... with IF = 0: NMI and INIT only; read by other vCPUs */
-	bool deaf_halt;			/* ... with NMIs blocked: they do not end it; likewise */
 	struct x86_event again;		/* an interrupt whose delivery was overtaken by an exception */
 
 	uint64_t cr0_shown, cr4_shown;	/* for vmx/: what the guest reads */
