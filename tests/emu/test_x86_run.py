@@ -18,7 +18,9 @@ def x86_story(request, *options, timeout=SLOW):
                  sysroot=SYSROOT_X86)
 
 
-@pytest.mark.parametrize("way", WAYS)
+# Minutes on Bochs and with OVMF.
+@pytest.mark.parametrize("way", [
+    pytest.param(way, marks=pytest.mark.soak if way in ("intel", "amd-uefi") else ()) for way in WAYS])
 def test_story_passes(request, way):
     code, verdict, text = x86_story(request, *WAYS[way])
     assert code == 0 and verdict == "PASS", text[-2000:]
